@@ -1,0 +1,409 @@
+package actors
+
+import (
+	"crypto/sha256"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"ordo/api"
+	"ordo/bus"
+	"ordo/stores"
+)
+
+// batch is one transaction over many messages: what they changed in the
+// runtime's knowledge, to be written at its end and believed at its commit.
+type batch struct {
+	e *Engine
+	// careful runs a savepoint a message.
+	careful bool
+	now     api.Time
+	config  json.RawMessage
+	anchor  Anchor
+	in      map[string]inbound // changed senders
+	retired map[string]bool
+	given   map[string]int64 // last number given, changed receivers
+	edges   int64
+	late    int64
+	out     Output
+}
+
+func (e *Engine) newBatch(careful bool) *batch {
+	return &batch{e: e, careful: careful, now: e.state.now, config: e.state.config,
+		anchor: e.state.anchor, in: map[string]inbound{}, retired: map[string]bool{},
+		given: map[string]int64{}}
+}
+
+// messageFault is a fault of one message, not of the store.
+type messageFault struct {
+	n   int // its place in the batch
+	err error
+}
+
+func (f *messageFault) Error() string { return f.err.Error() }
+func (f *messageFault) Unwrap() error { return f.err }
+
+// Apply handles messages in order in one transaction and returns what is to be
+// done outside now that it is committed. created is the created-time of the
+// stream they came from. A message that faults is tried alone and then becomes
+// a dead letter; what precedes it is committed. An error is a fault of the
+// store: nothing is known to have happened, and the same messages must be
+// given again.
+func (e *Engine) Apply(created api.Time, in []Delivery) (*Output, error) {
+	total := &Output{}
+	for len(in) > 0 {
+		out, n, err := e.applySome(created, in)
+		if err != nil {
+			return total, err
+		}
+		total.add(out)
+		in = in[n:]
+	}
+	return total, nil
+}
+
+// applySome commits the first n messages: all of them, or those before one
+// that faults, or that one.
+func (e *Engine) applySome(created api.Time, in []Delivery) (out *Output, n int, err error) {
+	out, err = e.run(created, in, false)
+	if err == nil {
+		return out, len(in), nil
+	}
+	if stores.IsFault(err) {
+		return nil, 0, err
+	}
+	out, err = e.run(created, in, true)
+	if err == nil {
+		return out, len(in), nil
+	}
+	var fault *messageFault
+	if !errors.As(err, &fault) {
+		return nil, 0, err
+	}
+	if fault.n > 0 {
+		out, err = e.run(created, in[:fault.n], true)
+		return out, fault.n, err
+	}
+	return e.quarantine(created, &in[0], fault.err)
+}
+
+// quarantine tries one message on its own and then writes it as a dead letter,
+// in the transaction that counts it as handled.
+func (e *Engine) quarantine(created api.Time, d *Delivery, cause error) (*Output, int, error) {
+	for range maxTries - 1 {
+		out, err := e.run(created, []Delivery{*d}, true)
+		if err == nil {
+			return out, 1, nil
+		}
+		var fault *messageFault
+		if !errors.As(err, &fault) {
+			return nil, 0, err
+		}
+		cause = fault.err
+	}
+	b := e.newBatch(true)
+	if err := b.begin(); err != nil {
+		return nil, 0, err
+	}
+	err := b.bury(d, cause)
+	if err == nil {
+		err = b.commit(created)
+	}
+	if err != nil {
+		return nil, 0, b.abort(err)
+	}
+	return &b.out, 1, nil
+}
+
+// run handles all messages in one transaction, or none.
+func (e *Engine) run(created api.Time, in []Delivery, careful bool) (*Output, error) {
+	b := e.newBatch(careful)
+	if err := b.begin(); err != nil {
+		return nil, err
+	}
+	for i := range in {
+		if err := b.handle(&in[i]); err != nil {
+			if !stores.IsFault(err) && !errors.Is(err, errCareful) {
+				err = &messageFault{i, err}
+			}
+			return nil, b.abort(err)
+		}
+	}
+	if err := b.commit(created); err != nil {
+		return nil, b.abort(err)
+	}
+	return &b.out, nil
+}
+
+func (b *batch) begin() error {
+	_, err := b.e.w.exec("BEGIN IMMEDIATE")
+	return err
+}
+
+// abort rolls back and returns err, so that what was done never happened.
+func (b *batch) abort(err error) error {
+	if _, rerr := b.e.w.exec("ROLLBACK"); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	return err
+}
+
+// handle recognises one message and, when it is new, has it handled.
+func (b *batch) handle(d *Delivery) error {
+	c, isChannel := parseChannelID(d.ID)
+	if isChannel && !b.admit(c, d) {
+		return nil
+	}
+	b.pass(d)
+	if isChannel {
+		if err := b.invoke(d); err != nil {
+			return err
+		}
+		b.in[c.sender] = inbound{c.epoch, c.number}
+		b.out.Handled++
+		return nil
+	}
+	return b.handleEdge(d)
+}
+
+// pass moves the stream's time and place on to the message.
+func (b *batch) pass(d *Delivery) {
+	b.now = max(b.now, d.At)
+	if d.Seq > 0 {
+		b.anchor.Seq, b.anchor.At, b.anchor.ID = d.Seq, d.At, d.ID
+	}
+}
+
+// handleEdge handles a message that has an id of its own meaning.
+func (b *batch) handleEdge(d *Delivery) error {
+	if d.At < b.now.Add(-EdgeMemory) {
+		b.late++
+		b.out.Skipped++
+		return nil
+	}
+	hash := sha256.Sum256(d.Body)
+	var known []byte
+	var refusal, value sql.NullString
+	err := b.e.w.Row(`SELECT hash, refusal, value FROM _edge WHERE id = ?`, d.ID).
+		Scan(&known, &refusal, &value)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return b.handleNewEdge(d, hash[:])
+	case err != nil:
+		return err
+	}
+	b.out.Skipped++
+	if string(known) != string(hash[:]) {
+		return b.incident("id-reused", "message id "+d.ID+" came again with another body")
+	}
+	b.wake(d.ID, &api.Result{Hash: known, Refusal: decodeRefusal(refusal), Value: rawOrNil(value)})
+	return nil
+}
+
+func (b *batch) handleNewEdge(d *Delivery, hash []byte) error {
+	result := api.Result{Hash: hash}
+	tx, err := b.call(d)
+	if err != nil {
+		if result.Refusal = api.AsError(err); result.Refusal == nil {
+			return err
+		}
+	} else {
+		result.Value = tx.acts.value
+		if err := b.collect(d, tx); err != nil {
+			return err
+		}
+	}
+	if err := b.remember(d, &result); err != nil {
+		return err
+	}
+	b.wake(d.ID, &result)
+	b.out.Handled++
+	return nil
+}
+
+// remember writes an edge message with its outcome.
+func (b *batch) remember(d *Delivery, r *api.Result) error {
+	refusal, value := any(nil), any(nil)
+	if r.Refusal != nil {
+		refusal = string(api.Raw(r.Refusal))
+	}
+	if r.Value != nil {
+		value = string(r.Value)
+	}
+	_, err := b.e.w.exec(`INSERT INTO _edge (id, subject, hash, refusal, value, at)
+		VALUES (?, ?, ?, ?, ?, ?)`, d.ID, d.Subject, r.Hash, refusal, value, b.now)
+	b.edges++
+	return err
+}
+
+// invoke handles a message between actors, which must not refuse.
+func (b *batch) invoke(d *Delivery) error {
+	tx, err := b.call(d)
+	if err != nil {
+		return err
+	}
+	return b.collect(d, tx)
+}
+
+// call runs the handler. A refusal leaves no writes behind.
+func (b *batch) call(d *Delivery) (tx *Tx, err error) {
+	tx = &Tx{conn: b.e.w, b: b, in: d, now: b.now}
+	if b.careful {
+		if _, err := b.e.w.exec("SAVEPOINT message"); err != nil {
+			return tx, err
+		}
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	handle, ok := b.e.verbs[d.verb()]
+	if !ok {
+		return tx, fmt.Errorf("actor %s has no handler for %s", b.e.Spec.Name, d.Subject)
+	}
+	if err = handle(tx, d.Body); api.AsError(err) != nil && tx.writes > 0 {
+		if !b.careful {
+			return tx, errCareful
+		}
+		if _, rerr := b.e.w.exec("ROLLBACK TO message"); rerr != nil {
+			return tx, rerr
+		}
+	}
+	return tx, err
+}
+
+// collect gives the messages sent their numbers and keeps what is to be done
+// outside.
+func (b *batch) collect(d *Delivery, tx *Tx) error {
+	for _, s := range tx.acts.sends {
+		receiver := bus.Address(s.receiver)
+		n, ok := b.given[receiver]
+		if !ok {
+			n = b.e.lastGiven(receiver)
+		}
+		n++
+		b.given[receiver] = n
+		if _, err := b.e.w.exec(`INSERT INTO _outbox (receiver, number, subject, cause, body, at)
+			VALUES (?, ?, ?, ?, ?, ?)`,
+			receiver, n, s.subject, d.ID, string(s.body), b.now); err != nil {
+			return err
+		}
+		b.out.Sent = append(b.out.Sent, Sent{receiver, n, s.subject, d.ID, s.body})
+	}
+	b.out.Timers = append(b.out.Timers, tx.acts.timers...)
+	b.out.Effects = append(b.out.Effects, tx.acts.effects...)
+	b.out.Wakes = append(b.out.Wakes, tx.acts.wakes...)
+	return nil
+}
+
+// bury writes the dead letter of a message and counts the message as handled.
+func (b *batch) bury(d *Delivery, cause error) error {
+	b.pass(d)
+	if _, err := b.e.w.exec(`INSERT INTO _dead (id, subject, cause, body, error, attempts, at)
+		VALUES (?, ?, '', ?, ?, ?, ?)`,
+		d.ID, d.Subject, string(d.Body), cause.Error(), maxTries, b.now); err != nil {
+		return err
+	}
+	var n int64
+	if err := b.e.w.Row(`SELECT last_insert_rowid()`).Scan(&n); err != nil {
+		return err
+	}
+	b.out.Dead = append(b.out.Dead, api.Letter{N: n, ID: d.ID, Subject: d.Subject,
+		Body: jsonOrText(d.Body), Error: cause.Error(), Attempts: maxTries, At: b.now, State: "open"})
+	b.out.Handled++
+	if c, ok := parseChannelID(d.ID); ok {
+		b.in[c.sender] = inbound{c.epoch, c.number}
+		return nil
+	}
+	hash := sha256.Sum256(d.Body)
+	r := api.Result{Hash: hash[:], Refusal: api.Refuse(api.CodeInternal,
+		"the message could not be handled and was put aside as dead letter %d", n)}
+	b.wake(d.ID, &r)
+	return b.remember(d, &r)
+}
+
+func (b *batch) incident(kind, text string) error {
+	_, err := b.e.w.exec(`INSERT INTO _incident (kind, text, at) VALUES (?, ?, ?)`,
+		kind, text, b.now)
+	return err
+}
+
+func (b *batch) wake(key string, r *api.Result) {
+	b.out.Wakes = append(b.out.Wakes, Wake{Key: key, Body: api.Raw(r)})
+}
+
+// commit writes what the batch changed in the runtime's tables, commits, and
+// makes it the engine's state.
+func (b *batch) commit(created api.Time) error {
+	b.anchor.Created = created
+	if err := b.write(); err != nil {
+		return err
+	}
+	if _, err := b.e.w.exec("COMMIT"); err != nil {
+		return err
+	}
+	b.e.mu.Lock()
+	defer b.e.mu.Unlock()
+	s := &b.e.state
+	s.now, s.anchor, s.config = b.now, b.anchor, b.config
+	for sender, in := range b.in {
+		s.in[sender] = in
+	}
+	for epoch := range b.retired {
+		s.retired[epoch] = true
+	}
+	for receiver, n := range b.given {
+		b.e.outboundOf(receiver).given = n
+	}
+	s.edges += b.edges
+	return nil
+}
+
+func (b *batch) write() error {
+	for sender, in := range b.in {
+		if _, err := b.e.w.exec(`INSERT INTO _in (sender, epoch, number) VALUES (?, ?, ?)
+			ON CONFLICT DO UPDATE SET number = excluded.number`,
+			sender, in.epoch, in.number); err != nil {
+			return err
+		}
+	}
+	if err := b.writeOutbound(); err != nil {
+		return err
+	}
+	if err := b.forgetEdges(); err != nil {
+		return err
+	}
+	a := b.anchor
+	_, err := b.e.w.exec(`UPDATE _actor SET now = ?, created = ?, seq = ?, at = ?, msg_id = ?,
+		handled = handled + ?, skipped = skipped + ?, late = late + ?`,
+		b.now, a.Created, int64(a.Seq), a.At, a.ID, b.out.Handled, b.out.Skipped, b.late)
+	return err
+}
+
+// forgetEdges drops remembered edge messages that are too old to come again,
+// twice as many as this batch remembered.
+func (b *batch) forgetEdges() error {
+	cutoff := b.now.Add(-EdgeMemory)
+	if b.edges == 0 || b.e.state.oldest == 0 || b.e.state.oldest >= cutoff {
+		if b.e.state.oldest == 0 && b.edges > 0 {
+			b.e.state.oldest = b.now
+		}
+		return nil
+	}
+	if _, err := b.e.w.exec(`DELETE FROM _edge WHERE n IN
+		(SELECT n FROM _edge WHERE at < ? ORDER BY n LIMIT ?)`, cutoff, 2*b.edges+64); err != nil {
+		return err
+	}
+	return b.e.w.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _edge ORDER BY n LIMIT 1)`).
+		Scan(&b.e.state.oldest)
+}
+
+func jsonOrText(b []byte) json.RawMessage {
+	if json.Valid(b) {
+		return b
+	}
+	return api.Raw(string(b))
+}

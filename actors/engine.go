@@ -1,0 +1,214 @@
+package actors
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+
+	"ordo/api"
+	"ordo/bus"
+	"ordo/stores"
+)
+
+//go:embed schema.sql
+var runtimeSchema string
+
+// errCareful asks for the batch to be run again with a savepoint a message.
+var errCareful = errors.New("run the batch with savepoints")
+
+// Anchor is where an actor stands in its stream: the stream's created-time,
+// and sequence number, time and id of the last message handled. Only a stream
+// in which all four match may be continued at Seq+1.
+type Anchor struct {
+	Created api.Time
+	Seq     uint64
+	At      api.Time
+	ID      string
+}
+
+// Engine is an actor without its transport: the database, the handlers and the
+// knowledge of what was handled and sent. Apply is called by one goroutine;
+// Ask by any number.
+type Engine struct {
+	Spec *Spec
+	file *stores.File
+	w    *conn
+	// readers holds the idle read connections.
+	readers chan *conn
+	verbs   map[string]func(tx *Tx, body []byte) error
+	queries map[string]Endpoint
+
+	owner, epoch string
+	self         string // <actor>.<shard>
+	// mu guards state, which Apply replaces when a batch is committed.
+	mu    sync.Mutex
+	state state
+}
+
+// state mirrors the runtime's tables.
+type state struct {
+	now     api.Time
+	anchor  Anchor
+	config  json.RawMessage
+	in      map[string]inbound
+	out     map[string]*outbound
+	edges   int64    // rows in _edge that may be older than the memory
+	oldest  api.Time // time of the oldest edge remembered
+	retired map[string]bool
+}
+
+// inbound is what is known of one sender.
+type inbound struct {
+	epoch  string
+	number int64
+}
+
+// OpenEngine opens the actor's file at path, makes or migrates its tables and
+// loads what it knows.
+func OpenEngine(ctx context.Context, spec *Spec, path string) (*Engine, error) {
+	file, err := stores.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{Spec: spec, file: file, w: newConn(file.W), self: bus.Address(spec.Name),
+		readers: make(chan *conn, stores.MaxReaders)}
+	if err := e.open(ctx); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("actors: open %s: %w", spec.Name, err)
+	}
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context) error {
+	if err := e.file.Migrate(ctx, "runtime", runtimeSchema, nil); err != nil {
+		return err
+	}
+	if err := e.file.Migrate(ctx, e.Spec.Name, e.Spec.Schema, e.Spec.Migrations); err != nil {
+		return err
+	}
+	if _, err := e.w.exec(`INSERT INTO _actor (one, owner, epoch) VALUES (1, ?, ?)
+		ON CONFLICT DO NOTHING`, rand.Text(), rand.Text()[:10]); err != nil {
+		return err
+	}
+	for range stores.MaxReaders {
+		c, err := e.file.R.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		e.readers <- newConn(c)
+	}
+	e.verbs, e.queries = e.handlers(), e.endpoints()
+	return e.load()
+}
+
+// Owner is the random id of the file.
+func (e *Engine) Owner() string { return e.owner }
+
+// Anchor is where the actor stands in its stream.
+func (e *Engine) Anchor() Anchor {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.state.anchor
+}
+
+// Now is the newest stream time handled.
+func (e *Engine) Now() api.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.state.now
+}
+
+// Close closes the file. No Apply or Ask may be running.
+func (e *Engine) Close() error { return e.file.Close() }
+
+// load reads the runtime's tables into the state.
+func (e *Engine) load() error {
+	s := state{in: map[string]inbound{}, out: map[string]*outbound{}, retired: map[string]bool{}}
+	var seq int64
+	var config string
+	if err := e.w.Row(`SELECT owner, epoch, now, created, seq, at, msg_id, config FROM _actor`).
+		Scan(&e.owner, &e.epoch, &s.now, &s.anchor.Created, &seq, &s.anchor.At, &s.anchor.ID,
+			&config); err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	s.anchor.Seq, s.config = uint64(seq), json.RawMessage(config)
+	if err := e.w.Each(func(r Row) error {
+		var sender, epoch string
+		var number, retired int64
+		if err := r.Scan(&sender, &epoch, &number, &retired); err != nil {
+			return err
+		}
+		if retired != 0 {
+			s.retired[sender+"."+epoch] = true
+		} else {
+			s.in[sender] = inbound{epoch, number}
+		}
+		return nil
+	}, `SELECT sender, epoch, number, retired FROM _in`); err != nil {
+		return err
+	}
+	if err := e.loadOutbound(&s); err != nil {
+		return err
+	}
+	if err := e.w.Row(`SELECT count(*), coalesce(min(at), 0) FROM _edge`).
+		Scan(&s.edges, &s.oldest); err != nil {
+		return fmt.Errorf("load: %w", err)
+	}
+	e.mu.Lock()
+	e.state = s
+	e.mu.Unlock()
+	return nil
+}
+
+// Ask answers a query by name from committed state. An *api.Error is the
+// endpoint's refusal; any other error is a fault.
+func (e *Engine) Ask(name string, body []byte) (answer any, err error) {
+	q, ok := e.queries[name]
+	if !ok {
+		return nil, api.Refuse(api.CodeNotFound, "actor %s has no query %q", e.Spec.Name, name)
+	}
+	err = e.read(func(v *View) (err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("query %s: panic: %v", name, p)
+			}
+		}()
+		answer, err = q.answer(v, body)
+		return err
+	})
+	return answer, err
+}
+
+// read calls fn with a view of one moment.
+func (e *Engine) read(fn func(v *View) error) error {
+	c := <-e.readers
+	defer func() { e.readers <- c }()
+	if _, err := c.exec("BEGIN"); err != nil {
+		return err
+	}
+	err := fn(&View{c})
+	if _, cerr := c.exec("COMMIT"); cerr != nil && err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// NewEpoch makes this file a new owner: its numbers go on under a new epoch.
+func (e *Engine) NewEpoch() error {
+	if _, err := e.w.exec(`UPDATE _out SET after = number`); err != nil {
+		return err
+	}
+	if _, err := e.w.exec(`UPDATE _actor SET owner = ?, epoch = ?`,
+		rand.Text(), rand.Text()[:10]); err != nil {
+		return err
+	}
+	return e.load()
+}
+
+// ErrNoRows is what Row.Scan answers when there is no row.
+var ErrNoRows = sql.ErrNoRows

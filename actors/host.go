@@ -1,0 +1,376 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ordo/api"
+	"ordo/bus"
+)
+
+// How a hosted actor works.
+const (
+	// MaxBatch is the most messages committed together.
+	MaxBatch = 512
+	// tickEvery is how often deadlines are swept: at every half minute.
+	tickEvery = 30 * time.Second
+	// maxAhead is how far a message's time may be ahead of both the actor's
+	// last one and the owner's clock.
+	maxAhead = 5 * time.Minute
+	// faultPause is the time between two tries after a fault of the store.
+	faultPause = 500 * time.Millisecond
+)
+
+// HostConfig says where an actor runs.
+type HostConfig struct {
+	// Dir holds the actors' files, <name>.db each.
+	Dir string
+	// Connect opens a connection of the actor's own.
+	Connect func(name string) (*nats.Conn, error)
+	// TakeOver lets this file become the owner though another one was.
+	TakeOver bool
+	// TickEvery, when not zero, replaces the half minute between sweeps; for
+	// tests.
+	TickEvery time.Duration
+	Log       *slog.Logger
+}
+
+// Host runs one actor: it feeds its engine from the mailbox, publishes what it
+// sends, serves its queries, forwards its timers and keeps its lease.
+type Host struct {
+	cfg  HostConfig
+	spec *Spec
+	log  *slog.Logger
+
+	engine  *Engine
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	mailbox *bus.Mailbox
+	pub     *publisher
+	timers  *bus.Timers
+	lease   *lease
+	queries *server
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	// readUpTo is the stream time (ns) up to which everything is committed.
+	readUpTo atomic.Int64
+	ready    atomic.Bool
+	fault    atomic.Value // string
+	asked    map[string]time.Time
+}
+
+// Start opens the actor's file and runs it until Close. It answers an error
+// when the file is held or owned by another, or damaged; a NATS that is away
+// or streams that are missing only keep the actor from being ready.
+func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
+	h := &Host{cfg: cfg, spec: spec, log: cfg.Log.With("actor", spec.Name),
+		asked: map[string]time.Time{}}
+	if h.cfg.TickEvery == 0 {
+		h.cfg.TickEvery = tickEvery
+	}
+	h.fault.Store("starting")
+	if err := h.open(ctx); err != nil {
+		h.release()
+		return nil, fmt.Errorf("actors: start %s: %w", spec.Name, err)
+	}
+	run, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	h.wg.Go(func() { h.pub.run(run) })
+	h.wg.Go(func() { h.lease.run(run) })
+	h.wg.Go(func() { h.tick(run) })
+	h.wg.Go(func() { h.run(run) })
+	return h, nil
+}
+
+func (h *Host) open(ctx context.Context) (err error) {
+	if h.engine, err = OpenEngine(ctx, h.spec, filepath.Join(h.cfg.Dir, h.spec.Name+".db")); err != nil {
+		return err
+	}
+	if h.nc, err = h.cfg.Connect("ordo-" + h.spec.Name); err != nil {
+		return err
+	}
+	if h.js, err = bus.NewJetStream(h.nc, h.publishFailed); err != nil {
+		return err
+	}
+	h.pub = newPublisher(h.engine, h.nc, h.js, h.log)
+	h.timers = bus.NewTimers(h.js, h.spec.Name, h.log)
+	if h.lease, err = takeLease(ctx, h); err != nil {
+		return err
+	}
+	if h.queries, err = serveQueries(h); err != nil {
+		return err
+	}
+	if h.mailbox, err = bus.OpenMailbox(h.nc, h.js, h.spec.Name); err != nil {
+		return err
+	}
+	return h.pub.listen()
+}
+
+// publishFailed has the publisher send again what was not stored.
+func (h *Host) publishFailed(m *nats.Msg, err error) {
+	h.log.Warn("publish failed", "subject", m.Subject, "msg_id", bus.Identity(m.Header), "err", err)
+	if h.pub != nil {
+		h.pub.failed(m, err)
+	}
+}
+
+// Close finishes the batch at hand, gives the lease back and closes the file.
+func (h *Host) Close() error {
+	h.ready.Store(false)
+	h.cancel()
+	h.wg.Wait()
+	return h.release()
+}
+
+// release closes what is open, the other way round than open.
+func (h *Host) release() error {
+	var errs []error
+	if h.mailbox != nil {
+		errs = append(errs, h.mailbox.Close())
+	}
+	if h.queries != nil {
+		errs = append(errs, h.queries.close())
+	}
+	if h.timers != nil {
+		h.timers.Close()
+	}
+	if h.pub != nil {
+		h.pub.close()
+	}
+	if h.lease != nil {
+		h.lease.release()
+	}
+	if h.nc != nil {
+		h.nc.Close()
+	}
+	if h.engine != nil {
+		errs = append(errs, h.engine.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Status is what readiness shows of an actor.
+type Status struct {
+	Actor string `json:"actor"`
+	Ready bool   `json:"ready"`
+	// Fault says why it is not ready.
+	Fault string `json:"fault,omitempty"`
+	// Now is the newest stream time handled.
+	Now api.Time `json:"now"`
+	// Unconfirmed counts messages sent that their receivers have not been seen
+	// to commit.
+	Unconfirmed int64 `json:"unconfirmed"`
+}
+
+// Status tells how the actor is.
+func (h *Host) Status() Status {
+	s := Status{Actor: h.spec.Name, Ready: h.ready.Load(), Now: h.engine.Now()}
+	if !s.Ready {
+		s.Fault, _ = h.fault.Load().(string)
+	}
+	for _, r := range h.engine.Receivers() {
+		s.Unconfirmed += r[0] - r[1]
+	}
+	return s
+}
+
+func (h *Host) notReady(why string, err error) {
+	h.ready.Store(false)
+	h.fault.Store(fmt.Sprintf("%s: %v", why, err))
+}
+
+// run feeds the engine until ctx ends: seek, then batch after batch. A break in
+// the deliveries seeks again; a fault of the store seeks again after a pause,
+// for ever.
+func (h *Host) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := h.seek(ctx); err != nil {
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				h.setup(ctx)
+			}
+			h.pause(ctx, "mailbox", err)
+			continue
+		}
+		h.ready.Store(true)
+		if err := h.loop(ctx); err != nil && ctx.Err() == nil {
+			if errors.Is(err, bus.ErrBreak) {
+				h.log.Info("mailbox interrupted", "err", err)
+				continue
+			}
+			h.pause(ctx, "store", err)
+		}
+	}
+}
+
+// setup makes the streams anew where they have been lost, if this process may.
+func (h *Host) setup(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := bus.Setup(ctx, h.js); err != nil {
+		h.log.Warn("streams not made", "err", err)
+	}
+}
+
+func (h *Host) pause(ctx context.Context, why string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	h.notReady(why, err)
+	h.log.Warn(why+" fault", "err", err)
+	select {
+	case <-ctx.Done():
+	case <-time.After(faultPause):
+	}
+}
+
+func (h *Host) seek(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	a := h.engine.Anchor()
+	cut, err := h.mailbox.Seek(ctx, bus.Place{Created: int64(a.Created), Seq: a.Seq, At: int64(a.At),
+		ID: a.ID}, EdgeMemory-time.Hour)
+	if err != nil {
+		return err
+	}
+	if cut {
+		h.log.Warn("the stream does not hold the message handled last; reading it again",
+			"seq", a.Seq, "msg_id", a.ID)
+	}
+	return h.timers.Load(ctx)
+}
+
+// loop commits batch after batch until an error.
+func (h *Host) loop(ctx context.Context) error {
+	var in []bus.Message
+	var batch []Delivery
+	for {
+		var err error
+		if in, err = h.mailbox.Receive(ctx, in[:0], MaxBatch); err != nil {
+			return err
+		}
+		if len(in) == 0 {
+			if t := h.mailbox.CaughtUp(); !t.IsZero() {
+				h.readUpTo.Store(t.UnixNano())
+			}
+			continue
+		}
+		batch = batch[:0]
+		for i := range in {
+			m := &in[i]
+			batch = append(batch, Delivery{Subject: m.Subject, ID: bus.Identity(m.Header),
+				After: bus.After(m.Header), Seq: m.Seq, At: api.Time(m.At), Body: m.Data})
+		}
+		if err := h.commit(batch); err != nil {
+			return err
+		}
+		last := &in[len(in)-1]
+		h.readUpTo.Store(last.At)
+		if err := h.mailbox.Ack(last); err != nil {
+			return fmt.Errorf("%w: ack: %w", bus.ErrBreak, err)
+		}
+	}
+}
+
+// commit handles one batch and does what it leaves to be done outside.
+func (h *Host) commit(batch []Delivery) error {
+	if err := h.checkTimes(batch); err != nil {
+		return err
+	}
+	if err := h.lease.check(); err != nil {
+		return err
+	}
+	out, err := h.engine.Apply(api.Time(h.mailbox.Created()), batch)
+	if out != nil {
+		h.after(out)
+	}
+	return err
+}
+
+// after does what a committed batch leaves to be done outside: best efforts,
+// but for the outbox.
+func (h *Host) after(out *Output) {
+	h.pub.hand(out.Sent)
+	for _, w := range out.Wakes {
+		// A wake-up may get lost: who waits also asks.
+		_ = h.nc.Publish(bus.WakeSubject(w.Key), w.Body)
+	}
+	for _, m := range out.Missing {
+		h.askAgain(m)
+	}
+	for _, t := range out.Timers {
+		if time.Until(t.Due.Std()) > bus.MaxTimer {
+			continue // the sweep will find it
+		}
+		h.timers.Ensure(t.Class)
+		if err := bus.PublishTimer(h.js, h.spec.Name, t); err != nil {
+			h.log.Warn("timer left to the sweep", "msg_id", t.ID, "err", err)
+		}
+	}
+	for i := range out.Effects {
+		if err := bus.PublishEffect(h.js, h.spec.Name, &out.Effects[i]); err != nil {
+			h.log.Warn("effect left to the sweep", "effect", out.Effects[i].ID, "err", err)
+		}
+	}
+	for i := range out.Dead {
+		l := &out.Dead[i]
+		h.log.Error("dead letter", "subject", l.Subject, "msg_id", l.ID, "err", l.Error)
+		id := fmt.Sprintf("dead-%s-%d", h.spec.Name, l.N)
+		if _, err := bus.Publish(h.js, bus.DeadSubject(h.spec.Name), id, nil, api.Raw(l)); err != nil {
+			h.log.Warn("dead letter not announced", "msg_id", l.ID, "err", err)
+		}
+	}
+}
+
+// checkTimes stops the actor before a message from a clock that runs far
+// ahead, which would end every deadline at once.
+func (h *Host) checkTimes(batch []Delivery) error {
+	limit := max(h.engine.Now(), api.TimeOf(time.Now())).Add(maxAhead)
+	for i := range batch {
+		if batch[i].At > limit {
+			return fmt.Errorf("message %s has the time %s, far ahead of the clock",
+				batch[i].ID, batch[i].At.Std())
+		}
+	}
+	return nil
+}
+
+// askAgain asks a sender to go back, once a channel in 2 s.
+func (h *Host) askAgain(m Missing) {
+	if time.Since(h.asked[m.Sender]) < 2*time.Second {
+		return
+	}
+	h.asked[m.Sender] = time.Now()
+	h.log.Info("asking for missing messages", "sender", m.Sender, "after", m.Last)
+	body := api.Raw(&resendRequest{Receiver: h.engine.self, Epoch: m.Epoch, Last: m.Last})
+	// Asked again at the next message of the channel if this gets lost.
+	_ = h.nc.Publish(bus.ResendSubject(m.Sender), body)
+}
+
+// tick has the actor sweep its deadlines at every half minute, and once at the
+// start.
+func (h *Host) tick(ctx context.Context) {
+	for {
+		now := time.Now()
+		slot := now.UnixNano() / h.cfg.TickEvery.Nanoseconds()
+		if _, err := bus.Publish(h.js, bus.MailboxSubject(h.spec.Name, api.VerbTick),
+			fmt.Sprintf("tick-%s-%d", h.spec.Name, slot), nil, []byte("{}")); err != nil {
+			h.log.Warn("tick", "err", err)
+		}
+		next := time.Unix(0, (slot+1)*h.cfg.TickEvery.Nanoseconds())
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Until(next)):
+		}
+	}
+}

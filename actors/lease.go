@@ -1,0 +1,240 @@
+package actors
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ordo/api"
+	"ordo/bus"
+)
+
+// How long a lease holds.
+const (
+	leaseRenew = 2 * time.Second
+	leaseHolds = 10 * time.Second
+	// leaseTry bounds one access to the lease.
+	leaseTry = 3 * time.Second
+)
+
+// ErrOwned is returned by Start when another database file owns the actor.
+var ErrOwned = errors.New("actors: another database file owns this actor")
+
+// lease is the entry owner.<actor>.<shard> in KV: which file owns the actor,
+// and that its process is alive.
+type lease struct {
+	h        *Host
+	kv       jetstream.KeyValue
+	key      string
+	instance string
+	revision uint64
+	until    atomic.Int64
+	lost     atomic.Bool
+}
+
+type leaseEntry struct {
+	Owner string `json:"owner"`
+	// Instance is the process's own, Host and File tell people where it is.
+	Instance string   `json:"instance"`
+	Host     string   `json:"host"`
+	File     string   `json:"file"`
+	Renewed  api.Time `json:"renewed"`
+	Released bool     `json:"released,omitempty"`
+}
+
+// takeLease makes this file the actor's owner: when nobody was, when it was
+// already and no other process renews the lease, or with TakeOver.
+func takeLease(ctx context.Context, h *Host) (*lease, error) {
+	l := &lease{h: h, key: bus.Address(h.spec.Name), instance: rand.Text()[:10]}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for {
+		err := l.take(ctx)
+		if err == nil || errors.Is(err, ErrOwned) {
+			return l, err
+		}
+		h.log.Warn("lease", "err", err)
+		select {
+		case <-ctx.Done():
+			return l, fmt.Errorf("lease: %w", err)
+		case <-time.After(publishWait):
+		}
+	}
+}
+
+func (l *lease) take(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseTry)
+	defer cancel()
+	kv, err := l.h.js.KeyValue(ctx, bus.BucketOwner)
+	if err != nil {
+		return err
+	}
+	l.kv = kv
+	entry, err := kv.Get(ctx, l.key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		if err := l.askSenders(ctx); err != nil {
+			return err
+		}
+		l.revision, err = kv.Create(ctx, l.key, l.entry(false))
+		return l.taken(err)
+	}
+	if err != nil {
+		return err
+	}
+	var held leaseEntry
+	if err := json.Unmarshal(entry.Value(), &held); err != nil {
+		return fmt.Errorf("lease entry: %w", err)
+	}
+	if err := l.mayTake(&held); err != nil {
+		return err
+	}
+	l.revision, err = kv.Update(ctx, l.key, l.entry(false), entry.Revision())
+	return l.taken(err)
+}
+
+// mayTake decides whether a lease held before may become this process's.
+func (l *lease) mayTake(held *leaseEntry) error {
+	mine := l.entryNow(false)
+	switch {
+	case held.Owner == mine.Owner && (held.Released || held.Host == mine.Host && held.File == mine.File):
+		return nil // the file lock proves that nobody else has this file
+	case held.Owner == mine.Owner:
+		if age := time.Since(held.Renewed.Std()); age < leaseHolds {
+			return fmt.Errorf("%w: %s on %s renewed it %s ago", ErrOwned, held.File, held.Host,
+				age.Round(time.Second))
+		}
+		return nil
+	case !l.h.cfg.TakeOver:
+		return fmt.Errorf("%w: it belongs to %s on %s; start with --take-over to replace it",
+			ErrOwned, held.File, held.Host)
+	}
+	return l.h.engine.NewEpoch()
+}
+
+// askSenders refuses an empty file where a sender knows of a committed number:
+// the actor has lived in another file. Senders that are down are not waited
+// for.
+func (l *lease) askSenders(ctx context.Context) error {
+	if l.h.engine.Anchor().Seq != 0 || l.h.cfg.TakeOver {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 150*time.Millisecond)
+	defer cancel()
+	inbox := l.h.nc.NewInbox()
+	sub, err := l.h.nc.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := l.h.nc.PublishRequest(bus.KnownSubject, inbox, []byte(l.key)); err != nil {
+		return err
+	}
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil // nobody knows of it
+		}
+		if len(m.Data) > 0 {
+			return fmt.Errorf("%w: %s has numbers that it has committed, but this file is empty; "+
+				"start with --take-over to begin anew", ErrOwned, m.Data)
+		}
+	}
+}
+
+func (l *lease) taken(err error) error {
+	if err == nil {
+		l.until.Store(time.Now().Add(leaseHolds).UnixNano())
+	}
+	return err
+}
+
+func (l *lease) entryNow(released bool) leaseEntry {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return leaseEntry{Owner: l.h.engine.Owner(), Instance: l.instance, Host: host,
+		File: l.h.engine.file.Path, Renewed: api.TimeOf(time.Now()), Released: released}
+}
+
+func (l *lease) entry(released bool) []byte {
+	e := l.entryNow(released)
+	return api.Raw(&e)
+}
+
+// run renews the lease until ctx ends.
+func (l *lease) run(ctx context.Context) {
+	ticker := time.NewTicker(leaseRenew)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := l.renew(ctx); err != nil && ctx.Err() == nil {
+			l.h.log.Warn("lease not renewed", "err", err)
+		}
+	}
+}
+
+// renew writes the lease again; one that was lost with the streams is made
+// anew.
+func (l *lease) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseTry)
+	defer cancel()
+	revision, err := l.kv.Update(ctx, l.key, l.entry(false), l.revision)
+	if err == nil {
+		l.revision = revision
+		l.lost.Store(false)
+		return l.taken(nil)
+	}
+	entry, gerr := l.kv.Get(ctx, l.key)
+	switch {
+	case errors.Is(gerr, jetstream.ErrKeyNotFound):
+		return l.take(ctx)
+	case gerr != nil:
+		return errors.Join(err, gerr)
+	}
+	var held leaseEntry
+	if uerr := json.Unmarshal(entry.Value(), &held); uerr == nil && held.Instance == l.instance {
+		l.revision = entry.Revision()
+		return nil // an earlier renewal whose answer was lost; the next one counts
+	}
+	if held.Owner == l.h.engine.Owner() && held.Renewed < l.entryNow(false).Renewed.Add(-leaseHolds) {
+		l.revision = entry.Revision()
+		return nil // older than ours: the bucket lost its newest entries
+	}
+	l.lost.Store(true)
+	l.until.Store(0)
+	return fmt.Errorf("%w: %s on %s has taken it", ErrOwned, held.File, held.Host)
+}
+
+// check tells whether a batch may be committed now.
+func (l *lease) check() error {
+	if time.Now().UnixNano() < l.until.Load() {
+		return nil
+	}
+	if l.lost.Load() {
+		return fmt.Errorf("lease: %w", ErrOwned)
+	}
+	return errors.New("lease: it was not renewed in time")
+}
+
+// release lets another process take the lease at once.
+func (l *lease) release() {
+	if l.kv == nil || l.lost.Load() || l.until.Load() == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaseTry)
+	defer cancel()
+	// Not written, the lease just expires.
+	_, _ = l.kv.Update(ctx, l.key, l.entry(true), l.revision)
+}

@@ -1,0 +1,123 @@
+package actors
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"ordo/api"
+	"ordo/bus"
+)
+
+// Journal is the actor whose mailbox is the stream of events.
+const Journal = "journal"
+
+// How long things take and are kept.
+const (
+	// EdgeMemory is how long messages from edges are remembered, in stream
+	// time. Older ones are skipped.
+	EdgeMemory = 48 * time.Hour
+	// effectRetry is the time between two tries of an open effect.
+	effectRetry = 30 * time.Second
+	// maxTries is how often a message that faults is tried on its own.
+	maxTries = 5
+)
+
+// Delivery is one message as it came out of the stream.
+type Delivery struct {
+	// Subject it was published on.
+	Subject string
+	// ID is the message's identity: <sender>.<shard>.<epoch>.<receiver>.<shard>.<number>
+	// between actors, anything without a dot from an edge.
+	ID string
+	// After is, in the first messages of a new epoch, the last number of the
+	// epoch before.
+	After int64
+	// Seq and At are the stream's sequence number and time.
+	Seq  uint64
+	At   api.Time
+	Body []byte
+}
+
+// verb is the last word of a mailbox subject; "event" for all events.
+func (d *Delivery) verb() string {
+	if strings.HasPrefix(d.Subject, bus.EventPrefix) {
+		return "event"
+	}
+	return d.Subject[strings.LastIndexByte(d.Subject, '.')+1:]
+}
+
+// channelID is the identity of a message between actors.
+type channelID struct {
+	// sender and receiver are <actor>.<shard>.
+	sender, epoch, receiver string
+	number                  int64
+}
+
+// parseChannelID reads an identity; ok is false for an edge's.
+func parseChannelID(id string) (c channelID, ok bool) {
+	if strings.Count(id, ".") != 5 {
+		return c, false
+	}
+	p := strings.Split(id, ".")
+	n, err := strconv.ParseInt(p[5], 10, 64)
+	if err != nil || n <= 0 {
+		return c, false
+	}
+	return channelID{p[0] + "." + p[1], p[2], p[3] + "." + p[4], n}, true
+}
+
+// String is the identity as it stands in the Nats-Msg-Id header.
+func (c channelID) String() string {
+	return c.sender + "." + c.epoch + "." + c.receiver + "." + strconv.FormatInt(c.number, 10)
+}
+
+func mailboxSubject(actor, verb string) string { return bus.MailboxSubject(actor, verb) }
+
+func eventSubject(typ, order string) string { return bus.EventSubject(typ, order) }
+
+// Sent is one committed row of the outbox.
+type Sent struct {
+	// Receiver is <actor>.<shard>.
+	Receiver string
+	Number   int64
+	Subject  string
+	Cause    string
+	Body     []byte
+}
+
+// Wake is news for whoever waits for the key.
+type Wake struct {
+	Key  string
+	Body []byte
+}
+
+// Missing says that a channel has a gap after number Last.
+type Missing struct {
+	Sender string
+	Epoch  string
+	Last   int64
+}
+
+// Output is what a committed batch leaves to be done outside.
+type Output struct {
+	Sent    []Sent
+	Timers  []bus.Timer
+	Effects []api.Effect
+	Wakes   []Wake
+	Missing []Missing
+	Dead    []api.Letter
+	// Handled and Skipped count the messages of the batch.
+	Handled, Skipped int
+}
+
+func (o *Output) add(more *Output) {
+	o.Sent = append(o.Sent, more.Sent...)
+	o.Timers = append(o.Timers, more.Timers...)
+	o.Effects = append(o.Effects, more.Effects...)
+	o.Wakes = append(o.Wakes, more.Wakes...)
+	o.Missing = append(o.Missing, more.Missing...)
+	o.Dead = append(o.Dead, more.Dead...)
+	o.Handled += more.Handled
+	o.Skipped += more.Skipped
+}

@@ -1,0 +1,108 @@
+// Package actors is the runtime of ordo: it runs a domain as an actor, the
+// single writer of one SQLite file, fed by one JetStream stream, exactly once
+// by message id.
+//
+// A domain is a Spec: a schema, handlers for its messages and endpoints for
+// its queries. Handlers are pure step functions of (database, message): they
+// get a Tx and one message, and never see a clock, a random source, a network
+// or a configuration other than what a message put into the database. So a
+// database can be rebuilt from its stream.
+//
+// The package decides how messages are recognised, numbered, committed,
+// resent and quarantined. It never decides a rule of the shop.
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+
+	"ordo/api"
+)
+
+// Spec describes one domain.
+type Spec struct {
+	// Name is the actor's name in subjects, streams and files: lower-case
+	// letters.
+	Name string
+	// Version of the domain's rules, semantic.
+	Version string
+	// Description is one line for operators.
+	Description string
+	// Schema is the SQL of the domain's own tables, version 1.
+	Schema string
+	// Migrations, when not nil, hold the later versions: goose files named
+	// 00002_….sql and so on.
+	Migrations fs.FS
+	// Commands are the messages it handles, one entry a type.
+	Commands []Command
+	// Queries are the questions it answers, one entry a type.
+	Queries []Endpoint
+	// Events, when not nil, handles every event of every domain; only the
+	// journal has it.
+	Events func(tx *Tx, id string, e *api.Event) error
+	// Outcomes handle the final outcomes of the actor's effects, by the
+	// effect's name. Effects without an entry are just closed.
+	Outcomes map[string]func(tx *Tx, o *api.Outcome) error
+	// Tick, when not nil, sweeps the domain's deadlines, at least once in 30 s.
+	// It handles at most SweepLimit rows and answers true when there may be
+	// more, which has it called again at once.
+	Tick func(tx *Tx) (more bool, err error)
+}
+
+// SweepLimit is the most rows one tick handles.
+const SweepLimit = 1000
+
+// Command binds a message type to its handler. Make it with On.
+type Command struct {
+	Verb   string
+	handle func(tx *Tx, body []byte) error
+}
+
+// On binds the handler of one message type. A handler that returns an
+// *api.Error refuses: what it wrote is rolled back and the refusal is the
+// message's outcome. Any other error is a fault: the message is tried again
+// and then becomes a dead letter.
+func On[M any, P interface {
+	*M
+	api.Message
+}](handle func(tx *Tx, m P) error) Command {
+	return Command{
+		Verb: P(new(M)).Route().Verb,
+		handle: func(tx *Tx, body []byte) error {
+			m := P(new(M))
+			if err := json.Unmarshal(body, m); err != nil {
+				return fmt.Errorf("decode: %w", err)
+			}
+			return handle(tx, m)
+		},
+	}
+}
+
+// Endpoint binds a query type to its answer. Make it with Answer.
+type Endpoint struct {
+	Name        string
+	Description string
+	answer      func(v *View, body []byte) (any, error)
+}
+
+// Answer binds the function that answers one query type from committed state.
+// An *api.Error is answered as such.
+func Answer[Q, R any, P interface {
+	*Q
+	api.Query
+}](description string, answer func(v *View, q P) (R, error)) Endpoint {
+	return Endpoint{
+		Name:        P(new(Q)).Endpoint().Verb,
+		Description: description,
+		answer: func(v *View, body []byte) (any, error) {
+			q := P(new(Q))
+			if len(body) > 0 {
+				if err := json.Unmarshal(body, q); err != nil {
+					return nil, api.Refuse(api.CodeInvalid, "query: %v", err)
+				}
+			}
+			return answer(v, q)
+		},
+	}
+}

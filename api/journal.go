@@ -1,0 +1,36 @@
+package api
+
+// JournalEntry is one event as the journal keeps it, for ever and in the order
+// of arrival. Row L4.
+type JournalEntry struct {
+	Seq int64 `json:"seq"`
+	// ID is the message identity of the event.
+	ID string `json:"id"`
+	Event
+	At Time `json:"at"`
+}
+
+// ListJournal asks for events, oldest first. The answer is a Journal.
+type ListJournal struct {
+	Page
+	// Order and Type each narrow the list when not empty.
+	Order string `json:"order,omitempty"`
+	Type  string `json:"type,omitempty"`
+}
+
+// Endpoint implements Query.
+func (*ListJournal) Endpoint() Route { return Route{"journal", "entries"} }
+
+// Journal answers ListJournal.
+type Journal struct {
+	Entries []JournalEntry `json:"items"`
+	Next    string         `json:"next,omitempty"`
+}
+
+// Types of events about orders.
+const (
+	EventOrderPlaced    = "order.placed"
+	EventOrderRefused   = "order.refused"
+	EventOrderPaid      = "order.paid"
+	EventOrderCancelled = "order.cancelled"
+)

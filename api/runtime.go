@@ -1,0 +1,94 @@
+package api
+
+import "encoding/json"
+
+// Result is what became of a message from an edge. Every actor answers
+// GetResult for 48 hours of stream time.
+type Result struct {
+	// Hash is the SHA-256 of the message's body.
+	Hash []byte `json:"hash"`
+	// Refusal is nil when it was done.
+	Refusal *Error `json:"refusal,omitempty"`
+	// Value is the outcome, in a form that the message fixes; often empty.
+	Value json.RawMessage `json:"value,omitempty"`
+}
+
+// GetResult asks an actor what became of a message from an edge; CodeNotFound
+// when it has not been handled. Every actor has the endpoint EndpointResult.
+type GetResult struct {
+	ID string `json:"id"`
+}
+
+// Names of the endpoints and verbs that the runtime gives to every actor.
+const (
+	// EndpointResult takes a GetResult and answers a Result.
+	EndpointResult = "result"
+	// EndpointDead takes a ListLetters and answers a LetterList.
+	EndpointDead = "dead"
+	// VerbRetryDead takes a LetterRef: the letter is sent again as a new
+	// message. CodeNotFound when it is not open.
+	VerbRetryDead = "retry-dead"
+	// VerbDismissDead takes a LetterRef. CodeNotFound when it is not open.
+	VerbDismissDead = "dismiss-dead"
+	// VerbTick has the actor sweep its deadlines; it carries nothing.
+	VerbTick = "tick"
+	// VerbOutcome takes an Outcome.
+	VerbOutcome = "effect-outcome"
+	// VerbVoid carries a number on a channel and nothing else.
+	VerbVoid = "void"
+)
+
+// Effect is one try of work for the world outside.
+type Effect struct {
+	// ID is the effect's own, the same at every try.
+	ID string `json:"id"`
+	// Name is the worker's.
+	Name string `json:"name"`
+	// Attempt counts the tries, from 1.
+	Attempt int             `json:"attempt"`
+	Body    json.RawMessage `json:"body"`
+}
+
+// Outcome is a worker's report on one try of an effect.
+type Outcome struct {
+	Effect  string `json:"effect"`
+	Attempt int    `json:"attempt"`
+	// Final closes the effect; otherwise it will be tried again.
+	Final bool            `json:"final"`
+	Data  json.RawMessage `json:"data,omitempty"`
+	// Error says why the try failed.
+	Error string `json:"error,omitempty"`
+}
+
+// Letter is a dead letter: a message that could not be handled, with its
+// error. Row M5.
+type Letter struct {
+	N       int64           `json:"n"`
+	ID      string          `json:"id"`
+	Subject string          `json:"subject"`
+	Body    json.RawMessage `json:"body"`
+	Error   string          `json:"error"`
+	// Attempts is how often it was tried.
+	Attempts int  `json:"attempts"`
+	At       Time `json:"at"`
+	// State is open, retried or dismissed.
+	State string `json:"state"`
+}
+
+// LetterRef names a dead letter of the actor asked.
+type LetterRef struct {
+	N int64 `json:"n"`
+}
+
+// ListLetters asks for an actor's dead letters, newest first.
+type ListLetters struct {
+	Page
+	// State is open, retried or dismissed; empty for all.
+	State string `json:"state,omitempty"`
+}
+
+// LetterList answers ListLetters.
+type LetterList struct {
+	Letters []Letter `json:"items"`
+	Next    string   `json:"next,omitempty"`
+}

@@ -1,0 +1,176 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Names of the KV buckets.
+const (
+	BucketSession   = "session"
+	BucketCart      = "cart"
+	BucketGuestCart = "guest-cart"
+	BucketCheckout  = "checkout"
+	BucketOwner     = "owner"
+)
+
+// Names of the streams that are not an actor's mailbox.
+const (
+	StreamEvents  = "EVENTS"
+	StreamTimers  = "TIMERS"
+	StreamEffects = "EFFECTS"
+	StreamDead    = "DEAD"
+)
+
+// tableVersion is raised whenever a stream or bucket in the table changes.
+// Setup only ever changes them to a higher version.
+const tableVersion = 1
+
+const versionKey = "ordo.version"
+
+// MailboxBytes is the most a mailbox stream keeps, history included.
+const MailboxBytes = 1 << 30
+
+const day = 24 * time.Hour
+
+// StreamSpec is a row of the table of streams.
+type StreamSpec struct {
+	Name        string
+	Description string
+	Subjects    []string
+	MaxBytes    int64
+	MaxAge      time.Duration
+}
+
+// BucketSpec is a row of the table of KV buckets.
+type BucketSpec struct {
+	Name        string
+	Description string
+	TTL         time.Duration
+	MaxBytes    int64
+}
+
+// Actors are the names of all actors, in the order of an order's life.
+var actorNames = [...]string{"order", "goods", "coupon", "wallet", "user", "journal"}
+
+// ActorNames lists the actors of the shop.
+func ActorNames() []string { return actorNames[:] }
+
+// Streams is the table of all streams.
+func Streams() []StreamSpec {
+	mailbox := func(actor, what string) StreamSpec {
+		return StreamSpec{MailboxStream(actor), what, []string{"ordo." + actor + ".*.*"},
+			MailboxBytes, 7 * day}
+	}
+	return []StreamSpec{
+		mailbox("order", "Mailbox of the order actor: submits, step results, expiries, cancels."),
+		mailbox("goods", "Mailbox of the goods actor: reservations and stock changes."),
+		mailbox("coupon", "Mailbox of the coupon actor: issues, redemptions, restores."),
+		mailbox("wallet", "Mailbox of the wallet actor: credits, debits, returns."),
+		mailbox("user", "Mailbox of the user actor: accounts, addresses, ended sessions."),
+		{StreamEvents, "Events about orders, and the mailbox of the journal.",
+			[]string{EventPrefix + ">", "ordo.journal.*.*"}, MailboxBytes, 30 * day},
+		{StreamTimers, "Messages that wait for their deadline, by delay class.",
+			[]string{"ordo.timer.>"}, MailboxBytes, 2 * time.Hour},
+		{StreamEffects, "Work for the world outside, by worker.",
+			[]string{"ordo.effect.>"}, MailboxBytes / 4, 2 * time.Hour},
+		{StreamDead, "Announcements of dead letters; the letters are in the actors' files.",
+			[]string{"ordo.dead.>"}, MailboxBytes / 16, 30 * day},
+	}
+}
+
+// Buckets is the table of all KV buckets.
+func Buckets() []BucketSpec {
+	return []BucketSpec{
+		{BucketSession, "Sessions by the SHA-256 of their token.", SessionTTL, MailboxBytes},
+		{BucketCart, "Carts by user; they never expire.", 0, MailboxBytes},
+		{BucketGuestCart, "Carts of visitors who have not logged in.", 7 * day, MailboxBytes},
+		{BucketCheckout, "Checkout tokens by user, with the lines and prices shown.",
+			CheckoutTTL, MailboxBytes},
+		{BucketOwner, "Which database file owns each actor.", 0, 1 << 20},
+	}
+}
+
+// How long sessions and checkout tokens live.
+const (
+	SessionTTL  = 7 * day
+	CheckoutTTL = 2 * time.Hour
+)
+
+// Setup makes the streams and buckets of the table that do not exist, and
+// changes those of a lower version.
+func Setup(ctx context.Context, js jetstream.JetStream) error {
+	for _, spec := range Streams() {
+		if err := setupStream(ctx, js, spec); err != nil {
+			return fmt.Errorf("bus: setup stream %s: %w", spec.Name, err)
+		}
+	}
+	for _, spec := range Buckets() {
+		if err := setupBucket(ctx, js, spec); err != nil {
+			return fmt.Errorf("bus: setup bucket %s: %w", spec.Name, err)
+		}
+	}
+	return nil
+}
+
+func setupStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec) error {
+	s, err := js.Stream(ctx, spec.Name)
+	if err == nil && !older(s.CachedInfo().Config.Metadata) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: spec.Name, Description: spec.Description, Subjects: spec.Subjects,
+		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
+		Discard: jetstream.DiscardOld, MaxBytes: spec.MaxBytes, MaxAge: spec.MaxAge,
+		Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: version(),
+	})
+	return err
+}
+
+func setupBucket(ctx context.Context, js jetstream.JetStream, spec BucketSpec) error {
+	s, err := js.Stream(ctx, "KV_"+spec.Name)
+	if err == nil && !older(s.CachedInfo().Config.Metadata) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	_, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+		Bucket: spec.Name, Description: spec.Description, TTL: spec.TTL,
+		MaxBytes: spec.MaxBytes, Storage: jetstream.FileStorage, Metadata: version(),
+	})
+	return err
+}
+
+func version() map[string]string {
+	return map[string]string{versionKey: strconv.Itoa(tableVersion)}
+}
+
+func older(metadata map[string]string) bool {
+	n, err := strconv.Atoi(metadata[versionKey])
+	return err != nil || n < tableVersion
+}
+
+// Check answers an error that names the streams and buckets that are missing.
+func Check(ctx context.Context, js jetstream.JetStream) error {
+	var errs []error
+	for _, spec := range Streams() {
+		if _, err := js.Stream(ctx, spec.Name); err != nil {
+			errs = append(errs, fmt.Errorf("bus: stream %s: %w", spec.Name, err))
+		}
+	}
+	for _, spec := range Buckets() {
+		if _, err := js.KeyValue(ctx, spec.Name); err != nil {
+			errs = append(errs, fmt.Errorf("bus: bucket %s: %w", spec.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}

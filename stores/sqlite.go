@@ -1,0 +1,213 @@
+// Package stores keeps what the shop stores: the SQLite file of each actor
+// (this file) and the JetStream KV stores of carts, sessions and checkout
+// tokens. It decides how files are opened, locked, migrated and checked; what
+// stands in them is decided by the actors.
+package stores
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing/fstest"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+	"golang.org/x/sys/unix"
+	"modernc.org/sqlite" // also registers the driver "sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// MaxReaders is the size of the read-only pool of one file.
+const MaxReaders = 4
+
+// ErrLocked is returned by Open when another process or actor holds the file.
+var ErrLocked = errors.New("the database file is held by another owner")
+
+// File is one actor's SQLite database: one writer connection and a pool of
+// read-only ones. WAL with synchronous=FULL, so a commit has reached the disk
+// when it returns.
+type File struct {
+	// Path of the database file; the write-ahead log stands beside it.
+	Path string
+	// W is the only connection that writes. It must be used by one goroutine
+	// at a time.
+	W *sql.Conn
+	// R reads committed state, concurrently.
+	R *sql.DB
+
+	w    *sql.DB
+	lock *os.File
+}
+
+// Open opens or makes the database file at path, makes its directory, takes
+// the file lock (ErrLocked) and checks the pages of an existing file with
+// quick_check. Close it after use.
+func Open(ctx context.Context, path string) (*File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("stores: open %s: %w", path, err)
+	}
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("stores: open %s: %w", path, err)
+	}
+	f := &File{Path: path, lock: lock}
+	if err := f.open(ctx); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("stores: open %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func (f *File) open(ctx context.Context) (err error) {
+	if f.w, err = sql.Open("sqlite", dsn(f.Path, "rwc",
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(5000)",
+		"cache_size(-16384)", "wal_autocheckpoint(4000)", "temp_store(MEMORY)",
+		"journal_size_limit(67108864)")); err != nil {
+		return err
+	}
+	f.w.SetMaxOpenConns(1)
+	if f.W, err = f.w.Conn(ctx); err != nil {
+		return err
+	}
+	if err := quickCheck(ctx, f.W); err != nil {
+		return err
+	}
+	f.R, err = OpenReadOnly(f.Path)
+	return err
+}
+
+// OpenReadOnly opens a database file for reading, also one that an actor is
+// writing.
+func OpenReadOnly(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "ro", "query_only(ON)", "busy_timeout(5000)"))
+	if err != nil {
+		return nil, fmt.Errorf("stores: open %s: %w", path, err)
+	}
+	db.SetMaxOpenConns(MaxReaders)
+	db.SetMaxIdleConns(MaxReaders)
+	return db, nil
+}
+
+func dsn(path, mode string, pragmas ...string) string {
+	q := url.Values{"mode": {mode}, "_pragma": pragmas}
+	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}).String()
+}
+
+func quickCheck(ctx context.Context, conn *sql.Conn) error {
+	var result string
+	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
+		return fmt.Errorf("quick_check: %w", err)
+	}
+	if result != "ok" {
+		return fmt.Errorf("quick_check: the file is damaged: %s", result)
+	}
+	return nil
+}
+
+// lockFile takes an exclusive lock that the kernel drops when the process
+// ends, however it does.
+func lockFile(path string) (*os.File, error) {
+	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("%w (%s: %w)", ErrLocked, path, err)
+	}
+	return lock, nil
+}
+
+// Migrate brings the file to the newest version of the named schema.
+// The first version is schema itself; later ones are goose migrations in more,
+// named 00002_….sql and so on, and may be nil.
+func (f *File) Migrate(ctx context.Context, name, schema string, more fs.FS) error {
+	files := fstest.MapFS{"00001_schema.sql": &fstest.MapFile{
+		Data: []byte("-- +goose Up\n-- +goose StatementBegin\n" + schema +
+			"\n-- +goose StatementEnd\n"),
+	}}
+	if more != nil {
+		names, err := fs.Glob(more, "0*.sql")
+		if err != nil {
+			return fmt.Errorf("stores: migrate %s: %w", name, err)
+		}
+		for _, n := range names {
+			data, err := fs.ReadFile(more, n)
+			if err != nil {
+				return fmt.Errorf("stores: migrate %s: %w", name, err)
+			}
+			files[n] = &fstest.MapFile{Data: data}
+		}
+	}
+	store, err := database.NewStore(database.DialectSQLite3, "_"+name+"_version")
+	if err != nil {
+		return fmt.Errorf("stores: migrate %s: %w", name, err)
+	}
+	db, err := sql.Open("sqlite", dsn(f.Path, "rw", "busy_timeout(5000)", "synchronous(FULL)"))
+	if err != nil {
+		return fmt.Errorf("stores: migrate %s: %w", name, err)
+	}
+	defer db.Close()
+	p, err := goose.NewProvider("", db, files, goose.WithStore(store),
+		goose.WithSlog(slog.New(slog.DiscardHandler)), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("stores: migrate %s: %w", name, err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("stores: migrate %s: %w", name, err)
+	}
+	return nil
+}
+
+// Close closes the connections and gives the lock back.
+func (f *File) Close() error {
+	var errs []error
+	if f.R != nil {
+		errs = append(errs, f.R.Close())
+	}
+	if f.W != nil {
+		errs = append(errs, f.W.Close())
+	}
+	if f.w != nil {
+		errs = append(errs, f.w.Close())
+	}
+	errs = append(errs, f.lock.Close())
+	return errors.Join(errs...)
+}
+
+// IsFault tells a fault of the store (disk full, input/output, lock, damage)
+// from a fault of the statement, such as a broken constraint.
+func IsFault(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return errors.Is(err, sql.ErrConnDone) || errors.Is(err, context.Canceled)
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
+		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM:
+		return true
+	}
+	return false
+}
+
+// Version is the version of the SQLite library, for example 3.51.3.
+func Version(ctx context.Context) (string, error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return "", fmt.Errorf("stores: version: %w", err)
+	}
+	defer db.Close()
+	var v string
+	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&v); err != nil {
+		return "", fmt.Errorf("stores: version: %w", err)
+	}
+	return strings.TrimSpace(v), nil
+}
