@@ -107,12 +107,11 @@ func (e *Engine) quarantine(created api.Time, d *Delivery, cause error) (*Output
 	if err := b.begin(); err != nil {
 		return nil, 0, err
 	}
-	err := b.bury(d, cause)
-	if err == nil {
-		err = b.commit(created)
-	}
-	if err != nil {
+	if err := b.bury(d, cause); err != nil {
 		return nil, 0, b.abort(err)
+	}
+	if err := b.commit(created); err != nil {
+		return nil, 0, b.abandon(err)
 	}
 	return &b.out, 1, nil
 }
@@ -132,7 +131,7 @@ func (e *Engine) run(created api.Time, in []Delivery, careful bool) (*Output, er
 		}
 	}
 	if err := b.commit(created); err != nil {
-		return nil, b.abort(err)
+		return nil, b.abandon(err)
 	}
 	return &b.out, nil
 }
@@ -150,11 +149,23 @@ func (b *batch) abort(err error) error {
 	return err
 }
 
+// abandon is abort for a commit that failed on its way: what is known of the
+// file is read again.
+func (b *batch) abandon(err error) error {
+	err = b.abort(err)
+	if lerr := b.e.load(); lerr != nil {
+		return errors.Join(err, lerr)
+	}
+	return err
+}
+
 // handle recognises one message and, when it is new, has it handled.
 func (b *batch) handle(d *Delivery) error {
 	c, isChannel := parseChannelID(d.ID)
-	if isChannel && !b.admit(c, d) {
-		return nil
+	if isChannel {
+		if ok, err := b.admit(c, d); !ok {
+			return err
+		}
 	}
 	b.pass(d)
 	if isChannel {
@@ -358,7 +369,6 @@ func (b *batch) commit(created api.Time) error {
 	for receiver, n := range b.given {
 		b.e.outboundOf(receiver).given = n
 	}
-	s.edges += b.edges
 	return nil
 }
 

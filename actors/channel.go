@@ -29,10 +29,10 @@ type outbound struct {
 // admit decides by the sender's number whether a message is the next one.
 // A gap is reported; a new epoch that follows on what was handled is accepted.
 // Source: the design's numbered channels, rules 2 and 4.
-func (b *batch) admit(c channelID, d *Delivery) bool {
+func (b *batch) admit(c channelID, d *Delivery) (bool, error) {
 	if c.receiver != b.e.self {
 		b.out.Skipped++
-		return false
+		return false, nil
 	}
 	last, ok := b.in[c.sender]
 	if !ok {
@@ -45,10 +45,10 @@ func (b *batch) admit(c channelID, d *Delivery) bool {
 		key := c.sender + "." + c.epoch
 		if b.retired[key] || b.e.state.retired[key] {
 			b.out.Skipped++
-			return false
+			return false, nil
 		}
-		if !b.follow(c, d.After, last) {
-			return false
+		if ok, err := b.follow(c, d.After, last); !ok {
+			return false, err
 		}
 		last.epoch = c.epoch
 	}
@@ -56,34 +56,29 @@ func (b *batch) admit(c channelID, d *Delivery) bool {
 	case c.number <= last.number:
 		b.out.Skipped++
 		b.pass(d)
-		return false
+		return false, nil
 	case c.number > last.number+1:
 		b.missing(Missing{c.sender, c.epoch, last.number})
-		return false
+		return false, nil
 	}
-	return true
+	return true, nil
 }
 
 // follow accepts the new epoch of a sender whose last number in the old epoch
 // is not below ours, and retires the old one.
-func (b *batch) follow(c channelID, after int64, last inbound) bool {
+func (b *batch) follow(c channelID, after int64, last inbound) (bool, error) {
 	if last.number > after {
 		b.out.Skipped++
-		// The row is written once a batch at most; a failed write shows up at
-		// the commit.
-		if err := b.incident("epoch", fmt.Sprintf(
+		return false, b.incident("epoch", fmt.Sprintf(
 			"%s starts epoch %s after its number %d, but %d is committed here; run ordo repair",
-			c.sender, c.epoch, after, last.number)); err != nil {
-			panic(err)
-		}
-		return false
+			c.sender, c.epoch, after, last.number))
 	}
 	if _, err := b.e.w.exec(`UPDATE _in SET retired = 1 WHERE sender = ?`, c.sender); err != nil {
-		panic(err)
+		return false, err
 	}
 	b.retired[c.sender+"."+last.epoch] = true
 	b.in[c.sender] = inbound{c.epoch, last.number}
-	return true
+	return true, nil
 }
 
 // missing reports a gap, once a channel and batch.
@@ -181,11 +176,9 @@ func (e *Engine) loadOutbound(s *state) error {
 	if err := e.w.Each(func(r Row) error {
 		var receiver string
 		o := &outbound{}
-		s.out[receiver] = o
 		if err := r.Scan(&receiver, &o.given, &o.committed, &o.after); err != nil {
 			return err
 		}
-		delete(s.out, "")
 		s.out[receiver] = o
 		return nil
 	}, `SELECT receiver, number, committed, after FROM _out`); err != nil {

@@ -57,7 +57,6 @@ type state struct {
 	config  json.RawMessage
 	in      map[string]inbound
 	out     map[string]*outbound
-	edges   int64    // rows in _edge that may be older than the memory
 	oldest  api.Time // time of the oldest edge remembered
 	retired map[string]bool
 }
@@ -155,8 +154,8 @@ func (e *Engine) load() error {
 	if err := e.loadOutbound(&s); err != nil {
 		return err
 	}
-	if err := e.w.Row(`SELECT count(*), coalesce(min(at), 0) FROM _edge`).
-		Scan(&s.edges, &s.oldest); err != nil {
+	if err := e.w.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _edge ORDER BY n LIMIT 1)`).
+		Scan(&s.oldest); err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
 	e.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"ordo/api"
@@ -58,6 +59,24 @@ func (tx *Tx) NewID(prefix string) string {
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
 	tx.writes++
 	return tx.exec(query, args...)
+}
+
+// Row reads one row; its Scan answers ErrNoRows when there is none. The
+// statement may also write, with RETURNING.
+func (tx *Tx) Row(query string, args ...any) Row {
+	if !strings.HasPrefix(query, "SELECT") {
+		tx.writes++
+	}
+	return tx.conn.Row(query, args...)
+}
+
+// Each calls scan for every row of the result until it returns an error. The
+// statement may also write, with RETURNING.
+func (tx *Tx) Each(scan func(Row) error, query string, args ...any) error {
+	if !strings.HasPrefix(query, "SELECT") {
+		tx.writes++
+	}
+	return tx.conn.Each(scan, query, args...)
 }
 
 // Send sends a message to the actor that handles it, when and only when this

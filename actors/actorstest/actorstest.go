@@ -26,8 +26,10 @@ type Actor struct {
 	// Out is what the last message left.
 	Out *actors.Output
 
+	// Path of the database file.
+	Path string
+
 	spec    *actors.Spec
-	path    string
 	seq     uint64
 	numbers map[string]int64
 }
@@ -39,7 +41,7 @@ var Start = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 func New(t testing.TB, spec *actors.Spec) *Actor {
 	t.Helper()
 	a := &Actor{T: t, Now: Start, spec: spec, numbers: map[string]int64{},
-		path: filepath.Join(t.TempDir(), spec.Name+".db")}
+		Path: filepath.Join(t.TempDir(), spec.Name+".db")}
 	a.open()
 	t.Cleanup(func() { a.Engine.Close() })
 	return a
@@ -47,7 +49,7 @@ func New(t testing.TB, spec *actors.Spec) *Actor {
 
 func (a *Actor) open() {
 	a.T.Helper()
-	e, err := actors.OpenEngine(a.T.Context(), a.spec, a.path)
+	e, err := actors.OpenEngine(a.T.Context(), a.spec, a.Path)
 	if err != nil {
 		a.T.Fatalf("open %s: %v", a.spec.Name, err)
 	}

@@ -1,0 +1,276 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ordo/api"
+)
+
+// binary is the ordo under test, built once.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(build(m)) }
+
+func build(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ordo-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "ordo")
+	cmd := exec.Command("go", "build", "-o", binary, "../cmd/ordo")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// adminToken is given to every process under test.
+const adminToken = "adm_test"
+
+// process is a running ordo.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  *logBuffer
+	done chan struct{}
+	// url of the REST API and nats of the listener, once it serves.
+	url, nats string
+	args      []string
+}
+
+// serve starts `ordo serve` on free ports and waits until it is serving.
+func serve(t *testing.T, data string, args ...string) *process {
+	t.Helper()
+	p := start(t, append([]string{"--log-format", "json", "serve", "--data", data,
+		"--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--tick-every", "1s",
+		"--admin-token", adminToken}, args...)...)
+	eventually(t, "ordo serve", func() bool {
+		select {
+		case <-p.done:
+			t.Fatalf("ordo serve ended:\n%s", p.log)
+		default:
+		}
+		line, ok := p.log.find(`"msg":"serving"`)
+		if !ok {
+			return false
+		}
+		var said struct{ URL, NATS string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			t.Fatalf("log line %q: %v", line, err)
+		}
+		p.url, p.nats = said.URL, said.NATS
+		return true
+	})
+	return p
+}
+
+// ready waits until the process says that all its actors are.
+func (p *process) ready() *process {
+	p.t.Helper()
+	eventually(p.t, "readiness", func() bool {
+		resp, err := http.Get(p.url + "/readyz")
+		if err != nil {
+			return false
+		}
+		resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	return p
+}
+
+// start runs the binary. It is killed when the test ends.
+func start(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(binary, args...), log: &logBuffer{}, done: make(chan struct{}),
+		args: args}
+	p.cmd.Stderr = p.log
+	p.cmd.Stdout = p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // the exit code is in ProcessState
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("ordo %s:\n%s", strings.Join(args, " "), p.log.tail(60))
+		}
+	})
+	return p
+}
+
+// kill ends the process as a power cut would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended
+	<-p.done
+}
+
+// stop ends the process in order and answers its exit code.
+func (p *process) stop() int {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	return p.wait(30 * time.Second)
+}
+
+// wait waits for the process to end and answers its exit code.
+func (p *process) wait(limit time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(limit):
+		p.t.Fatalf("ordo %s did not end within %s:\n%s", p.args[0], limit, p.log)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// logBuffer keeps what a process writes.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+// String is everything written so far.
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *logBuffer) tail(n int) string {
+	lines := strings.Split(l.String(), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+func (l *logBuffer) find(part string) (string, bool) {
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, part) {
+			return line, true
+		}
+	}
+	return "", false
+}
+
+// eventually polls until ok answers true, for a minute at most.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
+		<-tick.C
+	}
+}
+
+// client calls the REST API as one user, or as admin.
+type client struct {
+	t     *testing.T
+	url   string
+	token string
+}
+
+func (p *process) admin() *client { return &client{p.t, p.url, adminToken} }
+
+func (p *process) as(token string) *client { return &client{p.t, p.url, token} }
+
+// transport has connections enough for tests with thousands of shoppers.
+var transport = &http.Transport{MaxIdleConnsPerHost: 256, MaxConnsPerHost: 256}
+
+// call sends a request and answers the status and the body.
+func (c *client) call(method, path string, body any) (int, []byte, error) {
+	var r io.Reader
+	contentType := "application/json"
+	switch b := body.(type) {
+	case nil:
+	case string:
+		r, contentType = strings.NewReader(b), "text/csv"
+	default:
+		r = bytes.NewReader(api.Raw(b))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, r)
+	if err != nil {
+		return 0, nil, err
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, data, err
+}
+
+// must is call for what must succeed; the answer is decoded into answer.
+func (c *client) must(method, path string, body, answer any) {
+	c.t.Helper()
+	status, data, err := c.call(method, path, body)
+	if err != nil || status/100 != 2 {
+		c.t.Fatalf("%s %s: status %d, %v\n%s", method, path, status, err, data)
+	}
+	if answer != nil {
+		if err := json.Unmarshal(data, answer); err != nil {
+			c.t.Fatalf("%s %s: %v\n%s", method, path, err, data)
+		}
+	}
+}
+
+// problem is call for what must be refused.
+func (c *client) problem(method, path string, body any, status int, code api.Code) {
+	c.t.Helper()
+	got, data, err := c.call(method, path, body)
+	if err != nil {
+		c.t.Errorf("%s %s: %v", method, path, err)
+		return
+	}
+	var e api.Error
+	if err := json.Unmarshal(data, &e); err != nil {
+		c.t.Errorf("%s %s: %v: %s", method, path, err, data)
+	}
+	if got != status || e.Code != code {
+		c.t.Errorf("%s %s: status %d code %q, want %d %q\n%s", method, path, got, e.Code, status,
+			code, data)
+	}
+}
+
+// audit runs `ordo audit` and fails the test on any deviation.
+func audit(t *testing.T, data string) {
+	t.Helper()
+	out, err := exec.Command(binary, "audit", "--data", data).CombinedOutput()
+	if err != nil {
+		t.Errorf("ordo audit: %v\n%s", err, out)
+	}
+}
