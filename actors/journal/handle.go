@@ -1,0 +1,19 @@
+package journal
+
+import (
+	"ordo/actors"
+	"ordo/api"
+)
+
+// keep appends one event. Its message identity is its name, so one that comes
+// again by another way, such as a restored stream, is kept once.
+func keep(tx *actors.Tx, id string, e *api.Event) error {
+	data := any(nil)
+	if len(e.Data) > 0 {
+		data = string(e.Data)
+	}
+	_, err := tx.Exec(`INSERT INTO entry (id, type, order_id, user, data, at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
+		id, e.Type, e.Order, e.User, data, tx.Now())
+	return err
+}

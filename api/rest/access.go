@@ -1,0 +1,154 @@
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"ordo/api"
+	"ordo/stores"
+)
+
+// access says who may call an operation. Rows U1, U4.
+type access int
+
+const (
+	// anybody needs no session.
+	anybody access = iota
+	// visitors have a session or a guest id.
+	visitors
+	// users have a session.
+	users
+	// support has a session with the role support or admin, or the admin token.
+	support
+	// admins have a session with the role admin, or the admin token.
+	admins
+)
+
+// guestHeader carries the id of a visitor who has not logged in.
+const guestHeader = "Ordo-Guest"
+
+// adminName stands for the bearer of the admin token, who has no account.
+const adminName = "admin"
+
+// caller is who sends a request.
+type caller struct {
+	// User is the user's id, or adminName.
+	User string
+	// Guest is set when there is no session.
+	Guest string
+	Role  string
+	// Token is the session's, and Session what it opens.
+	Token   string
+	Session stores.Session
+}
+
+// owner is whose cart the caller uses.
+func (c *caller) owner() string {
+	if c.Guest != "" {
+		return c.Guest
+	}
+	return c.User
+}
+
+// callerOf is who sends the request that a handler's context belongs to.
+func callerOf(ctx context.Context) *caller { return &exchangeOf(ctx).who }
+
+// guard lets a request pass when its caller may.
+func (s *Server) guard(who access) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		x := exchangeOf(ctx.Context())
+		x.Header()["Cache-Control"] = noStore
+		if err := s.admit(ctx.Context(), x, who); err != nil {
+			_, w := humachi.Unwrap(ctx)
+			writeProblem(w, s.problem(ctx.Context(), err))
+			return
+		}
+		next(ctx)
+	}
+}
+
+var noStore = []string{"no-store"}
+
+func (s *Server) admit(ctx context.Context, x *exchange, who access) error {
+	if who == anybody {
+		return nil
+	}
+	token, ok := bearer(x.r.Header)
+	if !ok {
+		if who == visitors && x.r.Header.Get(guestHeader) != "" {
+			x.who.Guest = x.r.Header.Get(guestHeader)
+			return checkGuest(x.who.Guest)
+		}
+		return api.Refuse(api.CodeUnauthorized, "log in and send the session as a Bearer token")
+	}
+	if who >= support && s.isAdminToken(token) {
+		x.who = caller{User: adminName, Role: api.RoleAdmin}
+		return nil
+	}
+	sess, err := s.Sessions.Get(ctx, token)
+	if err != nil {
+		return err
+	}
+	x.who = caller{User: sess.User, Role: sess.Role, Token: token, Session: sess}
+	if !slices.Contains(rolesFor(who), sess.Role) {
+		return api.Refuse(api.CodeForbidden, "a %s may not do this", sess.Role)
+	}
+	return nil
+}
+
+func rolesFor(who access) []string {
+	switch who {
+	case admins:
+		return []string{api.RoleAdmin}
+	case support:
+		return []string{api.RoleAdmin, api.RoleSupport}
+	}
+	return []string{api.RoleAdmin, api.RoleSupport, api.RoleShopper}
+}
+
+// isAdminToken compares hashes, so that neither content nor length shows in
+// the time it takes. No token is the admin token of a shop that has none.
+func (s *Server) isAdminToken(token string) bool {
+	sum := sha256.Sum256([]byte(token))
+	return s.AdminToken != "" && subtle.ConstantTimeCompare(sum[:], s.adminSum[:]) == 1
+}
+
+func bearer(h http.Header) (string, bool) {
+	scheme, token, _ := strings.Cut(h.Get("Authorization"), " ")
+	return token, strings.EqualFold(scheme, "bearer") && token != ""
+}
+
+func checkGuest(id string) error {
+	if _, err := api.ParseID(stores.PrefixGuest, id); err != nil {
+		return api.Refuse(api.CodeInvalid, "this is not a guest id").At(guestHeader)
+	}
+	return nil
+}
+
+// Idempotent is the header by which a repeated request is recognised; embed it
+// in the input of what must not happen twice. Row P7.
+type Idempotent struct {
+	Key string `header:"Idempotency-Key" maxLength:"200" doc:"With the same key it happens once."`
+}
+
+// messageID is the id of the message that a request becomes: derived from the
+// caller and the idempotency key when there is one, else fresh.
+func (i *Idempotent) messageID(ctx context.Context, prefix string) string {
+	if i.Key == "" {
+		return api.NewID(prefix)
+	}
+	who := callerOf(ctx).User
+	if who == "" {
+		who = "anybody"
+	}
+	sum := sha256.Sum256([]byte(i.Key))
+	return "idem-" + who + "-" + hex.EncodeToString(sum[:])
+}

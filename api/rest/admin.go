@@ -1,0 +1,318 @@
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"ordo/api"
+	"ordo/bus"
+)
+
+func (s *Server) adminRoutes() {
+	s.importRoutes()
+	route(s, s.op("receive-stock", "POST /admin/v1/stock/receive", admins,
+		"Units that came into the house"), s.receiveStock)
+	route(s, s.op("adjust-stock", "POST /admin/v1/stock/adjust", admins,
+		"Correct the stock by a difference"), s.adjustStock)
+	route(s, s.op("list-stock-ledger", "GET /admin/v1/stock/ledger", admins,
+		"Every change of a SKU's stock, newest first"), s.listStockLedger)
+	route(s, s.op("issue-coupons", "POST /admin/v1/coupons", admins,
+		"Give coupons to users, all or none"), s.issueCoupons)
+	route(s, s.op("credit-wallet", "POST /admin/v1/wallets/credit", admins,
+		"Put money or points into a wallet"), s.creditWallet)
+	route(s, s.op("make-users", "POST /admin/v1/users", admins,
+		"Make users with a session each; those who exist stay as they are"), s.makeUsers)
+	route(s, s.op("list-all-orders", "GET /admin/v1/orders", support,
+		"Orders of all users, newest first"), s.listAllOrders)
+	route(s, s.op("get-any-order", "GET /admin/v1/orders/{id}", support, "Anybody's order"),
+		s.getAnyOrder)
+	route(s, s.op("list-steps", "GET /admin/v1/orders/{id}/steps", support,
+		"The steps of an order, with attempts and refusals"), s.listSteps)
+	route(s, s.op("cancel-any-order", "POST /admin/v1/orders/{id}/cancel", support,
+		"Cancel an order with a reason"), s.cancelAnyOrder)
+	route(s, s.op("list-dead", "GET /admin/v1/dead", support,
+		"Messages that an actor could not handle, newest first"), s.listDead)
+	route(s, s.op("settle-dead", "POST /admin/v1/dead/{actor}/{n}/{what}", support,
+		"Send a dead letter again, or dismiss it"), s.settleDead)
+	route(s, s.op("list-journal", "GET /admin/v1/journal", support,
+		"Events about orders, oldest first"), s.listJournal)
+}
+
+type receiveInput struct {
+	Idempotent
+	Body struct {
+		SKU      string `json:"sku" minLength:"1" maxLength:"64"`
+		Quantity int64  `json:"quantity" minimum:"1" maximum:"1000000"`
+		Reason   string `json:"reason,omitempty" maxLength:"200"`
+	}
+}
+
+// receiveStock is row C8.
+func (s *Server) receiveStock(ctx context.Context, in *receiveInput) (*none, error) {
+	m := &api.ReceiveStock{SKU: in.Body.SKU, Quantity: in.Body.Quantity, Reason: in.Body.Reason}
+	return nil, s.Edge.Do(ctx, in.messageID(ctx, "receive"), m, nil)
+}
+
+type adjustInput struct {
+	Idempotent
+	Body struct {
+		SKU        string `json:"sku" minLength:"1" maxLength:"64"`
+		Difference int64  `json:"difference" minimum:"-1000000" maximum:"1000000"`
+		Reason     string `json:"reason" minLength:"1" maxLength:"200"`
+	}
+}
+
+func (s *Server) adjustStock(ctx context.Context, in *adjustInput) (*none, error) {
+	if in.Body.Difference == 0 {
+		return nil, api.Refuse(api.CodeInvalid, "a difference is not 0").At("difference")
+	}
+	m := &api.AdjustStock{SKU: in.Body.SKU, Difference: in.Body.Difference,
+		Reason: in.Body.Reason}
+	return nil, s.Edge.Do(ctx, in.messageID(ctx, "adjust"), m, nil)
+}
+
+type ledgerInput struct {
+	pageQuery
+	SKU string `query:"sku" required:"true" minLength:"1" maxLength:"64"`
+}
+
+// listStockLedger is row C7.
+func (s *Server) listStockLedger(ctx context.Context, in *ledgerInput) (
+	*answer[passed[api.StockLedger]], error) {
+	return pass[api.StockLedger](ctx, s, &api.ListStockLedger{Page: in.page(), SKU: in.SKU})
+}
+
+type couponsInput struct {
+	Idempotent
+	Body struct {
+		Coupons []newCoupon `json:"coupons" minItems:"1" maxItems:"500"`
+	}
+}
+
+type newCoupon struct {
+	ID      string    `json:"id,omitempty" maxLength:"64" doc:"A cpn_ id; minted when there is none."`
+	User    string    `json:"user" minLength:"1" maxLength:"64"`
+	Name    string    `json:"name" minLength:"1" maxLength:"100"`
+	Amount  api.Money `json:"amount"`
+	Minimum api.Money `json:"minimum,omitzero" doc:"The least the goods must cost."`
+	From    api.Time  `json:"valid_from"`
+	Until   api.Time  `json:"valid_until"`
+	// State is what lists of coupons have as well; a new one is open.
+	State string `json:"state,omitempty" enum:",open" doc:"Ignored: a new coupon is open."`
+}
+
+// couponsIssued are the coupons as they were given.
+type couponsIssued struct {
+	Coupons []api.Coupon `json:"coupons"`
+}
+
+func (s *Server) issueCoupons(ctx context.Context, in *couponsInput) (
+	*created[couponsIssued], error) {
+	id := in.messageID(ctx, "coupons")
+	m := &api.IssueCoupons{Coupons: make([]api.Coupon, len(in.Body.Coupons))}
+	for i, c := range in.Body.Coupons {
+		if c.ID == "" {
+			// From the message's id, so that a repeat issues the same ones.
+			c.ID = api.DeriveID(api.PrefixCoupon, c.From.Std(), fmt.Sprintf("%s/%d", id, i))
+		}
+		m.Coupons[i] = api.Coupon{ID: c.ID, User: c.User, Name: c.Name, Amount: c.Amount,
+			Minimum: c.Minimum, ValidFrom: c.From, ValidUntil: c.Until, State: api.CouponOpen}
+	}
+	if err := s.Edge.Do(ctx, id, m, nil); err != nil {
+		return nil, err
+	}
+	return &created[couponsIssued]{http.StatusCreated, couponsIssued{m.Coupons}}, nil
+}
+
+type creditInput struct {
+	Idempotent
+	Body struct {
+		User   string    `json:"user" minLength:"1" maxLength:"64"`
+		Amount api.Money `json:"amount" doc:"Points have the currency POINT."`
+		Reason string    `json:"reason" minLength:"1" maxLength:"200"`
+	}
+}
+
+func (s *Server) creditWallet(ctx context.Context, in *creditInput) (
+	*answer[passed[api.Wallet]], error) {
+	m := &api.Credit{User: in.Body.User, Amount: in.Body.Amount, Reason: in.Body.Reason}
+	if err := s.Edge.Do(ctx, in.messageID(ctx, "credit"), m, nil); err != nil {
+		return nil, err
+	}
+	return pass[api.Wallet](ctx, s, s.walletOf(m.User))
+}
+
+type usersInput struct {
+	Body struct {
+		Users []newUser `json:"users" minItems:"1" maxItems:"500"`
+	}
+}
+
+type newUser struct {
+	ID    string `json:"id,omitempty" maxLength:"64" doc:"Derived from the e-mail if none."`
+	Email string `json:"email" minLength:"3" maxLength:"254"`
+	Name  string `json:"name,omitempty" maxLength:"100"`
+	Role  string `json:"role,omitempty" enum:"shopper,support,admin" doc:"shopper if not said."`
+}
+
+// usersMade are users with a session each.
+type usersMade struct {
+	Users []userMade `json:"users"`
+}
+
+type userMade struct {
+	ID      string   `json:"id"`
+	Email   string   `json:"email"`
+	Token   string   `json:"token"`
+	Expires api.Time `json:"expires_at"`
+}
+
+// sessionsAtOnce is how many sessions are made at the same time.
+const sessionsAtOnce = 16
+
+// makeUsers makes the same users again when it is sent again, with new
+// sessions.
+func (s *Server) makeUsers(ctx context.Context, in *usersInput) (*created[usersMade], error) {
+	m := &api.MakeUsers{Users: make([]api.RegisterUser, len(in.Body.Users))}
+	for i, u := range in.Body.Users {
+		m.Users[i] = u.user()
+	}
+	// The same list may be sent after more than the memory of message ids, or
+	// after the users were lost, so the id is fresh.
+	if err := s.Edge.Do(ctx, api.NewID("users"), m, nil); err != nil {
+		return nil, err
+	}
+	out := usersMade{make([]userMade, len(m.Users))}
+	var work []func() error
+	for part := range sessionsAtOnce {
+		work = append(work, func() error {
+			for i := part; i < len(m.Users); i += sessionsAtOnce {
+				u := &m.Users[i]
+				token, sess, err := s.Sessions.Create(ctx, u.ID, u.Role)
+				if err != nil {
+					return err
+				}
+				out.Users[i] = userMade{u.ID, u.Email, token, sess.Expires}
+			}
+			return nil
+		})
+	}
+	if err := together(work...); err != nil {
+		return nil, err
+	}
+	return &created[usersMade]{http.StatusCreated, out}, nil
+}
+
+func (u *newUser) user() api.RegisterUser {
+	r := api.RegisterUser{ID: u.ID, Email: foldEmail(u.Email), Name: u.Name, Role: u.Role}
+	if r.Role == "" {
+		r.Role = api.RoleShopper
+	}
+	if r.ID == "" {
+		sum := sha256.Sum256([]byte(r.Email))
+		r.ID = api.DeriveID(api.PrefixUser, time.Unix(0, 0), hex.EncodeToString(sum[:]))
+	}
+	return r
+}
+
+type allOrdersInput struct {
+	pageQuery
+	User  string `query:"user" maxLength:"64"`
+	State string `query:"state" enum:"pending,placed,paid,refused,closing,cancelled"`
+}
+
+func (s *Server) listAllOrders(ctx context.Context, in *allOrdersInput) (
+	*answer[passed[api.OrderList]], error) {
+	return pass[api.OrderList](ctx, s,
+		&api.ListOrders{Page: in.page(), User: in.User, State: in.State})
+}
+
+func (s *Server) getAnyOrder(ctx context.Context, in *byID) (
+	*answer[passed[api.Order]], error) {
+	return pass[api.Order](ctx, s, &api.GetOrder{ID: in.ID})
+}
+
+// listSteps is row M7.
+func (s *Server) listSteps(ctx context.Context, in *byID) (
+	*answer[passed[api.StepList]], error) {
+	return pass[api.StepList](ctx, s, &api.GetSteps{Order: in.ID})
+}
+
+type cancelAnyInput struct {
+	byID
+	Body struct {
+		Reason string `json:"reason" minLength:"1" maxLength:"500"`
+	}
+}
+
+// cancelAnyOrder is row E4 for support.
+func (s *Server) cancelAnyOrder(ctx context.Context, in *cancelAnyInput) (
+	*answer[passed[api.Order]], error) {
+	return s.cancel(ctx, &api.CancelOrder{Order: in.ID, By: callerOf(ctx).User,
+		Reason: in.Body.Reason})
+}
+
+type deadInput struct {
+	pageQuery
+	Actor string `query:"actor" required:"true" maxLength:"32" doc:"Whose dead letters."`
+	State string `query:"state" enum:"open,retried,dismissed"`
+}
+
+// listDead is row M5.
+func (s *Server) listDead(ctx context.Context, in *deadInput) (
+	*answer[passed[api.LetterList]], error) {
+	if err := checkActor(in.Actor); err != nil {
+		return nil, err
+	}
+	q := &api.ListLetters{Page: in.page(), State: in.State}
+	var out passed[api.LetterList]
+	err := s.Edge.AskActor(ctx, api.Route{Actor: in.Actor, Verb: api.EndpointDead}, q, &out.JSON)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[passed[api.LetterList]]{out}, nil
+}
+
+type settleInput struct {
+	Actor string `path:"actor" maxLength:"32"`
+	N     int64  `path:"n" minimum:"1"`
+	What  string `path:"what" enum:"retry,dismiss"`
+}
+
+func (s *Server) settleDead(ctx context.Context, in *settleInput) (*none, error) {
+	if err := checkActor(in.Actor); err != nil {
+		return nil, err
+	}
+	verb := api.VerbRetryDead
+	if in.What == "dismiss" {
+		verb = api.VerbDismissDead
+	}
+	return nil, s.Edge.DoVerb(ctx, api.Route{Actor: in.Actor, Verb: verb}, api.NewID("dead"),
+		&api.LetterRef{N: in.N}, nil)
+}
+
+// checkActor comes before the name becomes part of a subject.
+func checkActor(name string) error {
+	if !slices.Contains(bus.ActorNames(), name) {
+		return api.Refuse(api.CodeNotFound, "there is no such actor").At("actor")
+	}
+	return nil
+}
+
+type journalInput struct {
+	pageQuery
+	Order string `query:"order" maxLength:"64"`
+	Type  string `query:"type" maxLength:"64" doc:"For example order.placed."`
+}
+
+// listJournal is row L4.
+func (s *Server) listJournal(ctx context.Context, in *journalInput) (
+	*answer[passed[api.Journal]], error) {
+	return pass[api.Journal](ctx, s,
+		&api.ListJournal{Page: in.page(), Order: in.Order, Type: in.Type})
+}

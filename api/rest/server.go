@@ -1,0 +1,401 @@
+// Package rest is the shop's HTTP edge: it checks who asks and what is asked,
+// turns requests into messages and queries, waits for decisions, and turns
+// refusals into problems. It decides sessions, HTTP statuses and limits of
+// input; it never decides a rule of the shop, and answers a success only after
+// the deciding actor has committed.
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+	"github.com/go-chi/chi/v5"
+	"github.com/swaggest/swgui/v5emb"
+
+	"ordo/api"
+	"ordo/bus"
+	"ordo/stores"
+)
+
+// Limits of requests.
+const (
+	// MaxBody is the largest body of a request, in bytes.
+	MaxBody = 1 << 20
+	// MaxImport is the largest CSV file to import, in bytes.
+	MaxImport = 8 << 20
+	// MaxWait is the longest that a request may wait for a decision.
+	MaxWait = 10 * time.Second
+	// MaxStreams is the most event streams open at once.
+	MaxStreams = 10_000
+
+	defaultWait    = 5 * time.Second
+	requestTimeout = 20 * time.Second
+	bodyTimeout    = 15 * time.Second
+)
+
+// Config is what the edge is made of.
+type Config struct {
+	// Edge reaches the actors.
+	Edge *bus.Edge
+	// Sessions, Carts and Checkouts are the edge's own state.
+	Sessions  *stores.Sessions
+	Carts     *stores.Carts
+	Checkouts *stores.Checkouts
+	// AdminToken opens /admin/v1 like a session of an admin; empty for none.
+	AdminToken string
+	// Currency is the only one the shop sells in, an ISO 4217 code.
+	Currency string
+	// PayMethods are the ways to pay beside the balance; nil for Alipay.
+	PayMethods []string
+	// CheckoutTTL is how long a checkout token waits to be submitted; 0 for
+	// bus.CheckoutTTL.
+	CheckoutTTL time.Duration
+	// Ready tells whether requests can be served now, and more for /readyz;
+	// nil for always.
+	Ready func() (bool, any)
+	// Live tells whether the process is worth keeping; nil for always.
+	Live func() bool
+	// Log gets faults, and every request at debug level; nil for none.
+	Log *slog.Logger
+	// Version of the shop, for the documentation.
+	Version string
+}
+
+// Server is the HTTP edge, an http.Handler. Close it before the parts it is
+// made of.
+type Server struct {
+	Config
+	log      *slog.Logger
+	adminSum [sha256.Size]byte
+	router   *chi.Mux
+	huma     huma.API
+	hashing  *hashing
+	streams  atomic.Int64
+	closing  chan struct{}
+	close    sync.Once
+}
+
+// New makes the edge.
+func New(cfg Config) (*Server, error) {
+	if len(cfg.Currency) != 3 {
+		return nil, fmt.Errorf("rest: %q is not a currency", cfg.Currency)
+	}
+	if cfg.PayMethods == nil {
+		cfg.PayMethods = []string{api.PayAlipay}
+	}
+	if cfg.CheckoutTTL == 0 {
+		cfg.CheckoutTTL = bus.CheckoutTTL
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{Config: cfg, log: cfg.Log, adminSum: sha256.Sum256([]byte(cfg.AdminToken)),
+		router: chi.NewMux(), hashing: newHashing(), closing: make(chan struct{})}
+	s.huma = huma.NewAPI(s.humaConfig(), humachi.NewAdapter(s.router))
+	s.routes()
+	return s, s.documents()
+}
+
+// Close ends all event streams. It does not wait for them.
+func (s *Server) Close() { s.close.Do(func() { close(s.closing) }) }
+
+// HTTP is a server on addr with the edge's limits of time and size. Other
+// pages may be served beside the edge by h, which may be nil.
+func (s *Server) HTTP(addr string, h http.Handler) *http.Server {
+	if h == nil {
+		h = s
+	}
+	srv := &http.Server{Addr: addr, Handler: h, ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout: requestTimeout + bodyTimeout, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	srv.RegisterOnShutdown(s.Close)
+	return srv
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	x := begin(w, r)
+	defer x.end()
+	defer s.catch(x)
+	s.router.ServeHTTP(x, x.r)
+	if s.log.Enabled(r.Context(), slog.LevelDebug) {
+		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", x.status,
+			"took", time.Since(started))
+	}
+}
+
+// catch answers a panic with a 500 that names the request in the log.
+func (s *Server) catch(x *exchange) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v == http.ErrAbortHandler {
+		panic(v)
+	}
+	p := s.fault(x.r.Context(), fmt.Errorf("panic: %v", v), "stack", string(debug.Stack()))
+	if !x.restart() {
+		panic(http.ErrAbortHandler)
+	}
+	writeProblem(x, p)
+}
+
+func (s *Server) humaConfig() huma.Config {
+	json := huma.Format{Marshal: marshal, Unmarshal: unmarshal}
+	c := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{Title: "ordo", Version: s.Version, Description: "Shop, orders and " +
+				"payment. Everything that is not a success is an RFC 9457 problem with a stable code."},
+			Components: &huma.Components{
+				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					"session": {Type: "http", Scheme: "bearer",
+						Description: "The token that logging in answers."},
+					"guest": {Type: "apiKey", In: "header", Name: guestHeader,
+						Description: "The id that POST /v1/guests answers."},
+					"admin": {Type: "http", Scheme: "bearer",
+						Description: "The shop's admin token, or the session of an admin or supporter."},
+				},
+			},
+		},
+		Formats:       map[string]huma.Format{"application/json": json, "json": json},
+		DefaultFormat: "application/json",
+		Transformers:  []huma.Transformer{s.translate},
+	}
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[api.Time](), reflect.TypeFor[moment]())
+	return c
+}
+
+// moment is how an api.Time stands in the documentation.
+type moment struct{}
+
+// Schema implements huma.SchemaProvider.
+func (moment) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Nullable: true,
+		Description: "RFC 3339; null for never."}
+}
+
+func (s *Server) routes() {
+	s.router.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, problemOf(api.Refuse(api.CodeNotFound, "there is nothing here")))
+	})
+	s.router.MethodNotAllowed(s.methodNotAllowed)
+	s.router.Get("/livez", s.livez)
+	s.router.Get("/readyz", s.readyz)
+	s.userRoutes()
+	s.goodsRoutes()
+	s.cartRoutes()
+	s.checkoutRoutes()
+	s.orderRoutes()
+	s.walletRoutes()
+	s.couponRoutes()
+	s.adminRoutes()
+}
+
+// methods are all that any operation has.
+var methods = [...]string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete}
+
+func (s *Server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
+	for _, m := range methods {
+		if s.router.Match(chi.NewRouteContext(), m, r.URL.Path) {
+			w.Header().Add("Allow", m)
+		}
+	}
+	const status = http.StatusMethodNotAllowed
+	writeProblem(w, &Problem{Title: http.StatusText(status), Status: status,
+		Code: api.CodeNotFound, Detail: "this address has no " + r.Method})
+}
+
+// documents serves what describes the API. It comes after all routes.
+func (s *Server) documents() error {
+	// The shape of errors that huma would answer itself; translate replaces them.
+	schemas := s.huma.OpenAPI().Components.Schemas.Map()
+	delete(schemas, "ErrorModel")
+	delete(schemas, "ErrorDetail")
+	doc, err := json.Marshal(s.huma.OpenAPI())
+	if err != nil {
+		return fmt.Errorf("rest: openapi: %w", err)
+	}
+	s.router.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(doc) // nobody to tell
+	})
+	pages := v5emb.New("ordo API", "/openapi.json", "/docs/")
+	s.router.Get("/docs", http.RedirectHandler("/docs/", http.StatusMovedPermanently).ServeHTTP)
+	s.router.Get("/docs/*", pages.ServeHTTP)
+	return nil
+}
+
+func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
+	writeHealth(w, s.Live == nil || s.Live(), nil)
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	if s.Ready == nil {
+		writeHealth(w, true, nil)
+		return
+	}
+	ok, more := s.Ready()
+	writeHealth(w, ok, more)
+}
+
+func writeHealth(w http.ResponseWriter, ok bool, more any) {
+	status := http.StatusOK
+	if !ok {
+		status = http.StatusServiceUnavailable
+		w.Header().Set("Retry-After", "1")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	body, err := json.Marshal(struct {
+		OK   bool `json:"ok"`
+		More any  `json:"parts,omitempty"`
+	}{ok, more})
+	if err != nil {
+		body, status = []byte(`{"ok":false}`), http.StatusInternalServerError
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n')) // nobody to tell
+}
+
+// op describes an operation: its id, its method and path, who may call it, and
+// what it does in a few words.
+func (s *Server) op(id, pattern string, who access, summary string) huma.Operation {
+	method, path, _ := strings.Cut(pattern, " ")
+	op := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		Tags:         []string{tagOf(path)},
+		MaxBodyBytes: MaxBody + 1, BodyReadTimeout: bodyTimeout,
+		Middlewares: huma.Middlewares{s.guard(who)},
+		Responses: map[string]*huma.Response{"default": {Description: "A problem.",
+			Content: map[string]*huma.MediaType{problemType: {Schema: s.schema(Problem{})}}}},
+	}
+	switch who {
+	case visitors:
+		op.Security = []map[string][]string{{"session": {}}, {"guest": {}}}
+	case users:
+		op.Security = []map[string][]string{{"session": {}}}
+	case support, admins:
+		op.Security = []map[string][]string{{"admin": {}}}
+	}
+	return op
+}
+
+// tagOf groups operations: by the first word after /v1, or admin.
+func tagOf(path string) string {
+	words := strings.FieldsFunc(path, func(c rune) bool { return c == '/' || c == ':' })
+	if words[0] == "admin" {
+		return words[0]
+	}
+	return words[1]
+}
+
+func (s *Server) schema(v any) *huma.Schema {
+	return s.huma.OpenAPI().Components.Schemas.Schema(reflect.TypeOf(v), true, "")
+}
+
+// route binds an operation to its handler: bounded in time, with every error
+// turned into a problem.
+func route[I, O any](s *Server, op huma.Operation,
+	handle func(context.Context, *I) (*O, error)) {
+	huma.Register(s.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		err := exchangeOf(ctx).bodyRead()
+		var out *O
+		if err == nil {
+			out, err = handle(ctx, in)
+		}
+		if err != nil {
+			return nil, s.problem(ctx, err)
+		}
+		return out, nil
+	})
+}
+
+// answer is an answer with a body.
+type answer[T any] struct{ Body T }
+
+// created is an answer to what made something.
+type created[T any] struct {
+	Status int
+	Body   T
+}
+
+// none is an answer, or an input, without anything in it.
+type none struct{}
+
+// byID is the input of what is about one thing.
+type byID struct {
+	ID string `path:"id" minLength:"1" maxLength:"64"`
+}
+
+// pageQuery are the query parameters of a list.
+type pageQuery struct {
+	Cursor string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items wanted."`
+}
+
+func (p *pageQuery) page() api.Page { return api.Page{Cursor: p.Cursor, Limit: p.Limit} }
+
+// passed is the JSON of a T that an actor answered, passed on as it is.
+type passed[T any] struct{ JSON json.RawMessage }
+
+// Schema implements huma.SchemaProvider: it is that of T.
+func (passed[T]) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[T](), true, "")
+}
+
+// MarshalJSON implements json.Marshaler.
+func (p passed[T]) MarshalJSON() ([]byte, error) { return p.JSON.MarshalJSON() }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *passed[T]) UnmarshalJSON(b []byte) error { return p.JSON.UnmarshalJSON(b) }
+
+func (p passed[T]) raw() json.RawMessage { return p.JSON }
+
+// pass asks an actor and passes on what it answers, which is a T.
+func pass[T any](ctx context.Context, s *Server, q api.Query) (*answer[passed[T]], error) {
+	var raw json.RawMessage
+	if err := s.Edge.Ask(ctx, q, &raw); err != nil {
+		return nil, err
+	}
+	return &answer[passed[T]]{passed[T]{raw}}, nil
+}
+
+// marshal writes an answer; JSON that comes from an actor is not parsed again.
+func marshal(w io.Writer, v any) error {
+	if p, ok := v.(interface{ raw() json.RawMessage }); ok && len(p.raw()) > 0 {
+		_, err := w.Write(p.raw())
+		return err
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// unmarshal reads a request's body strictly.
+func unmarshal(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("%s can't be read as %s", wrong.Field, wrong.Type)
+	}
+	return err
+}
