@@ -55,8 +55,8 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("api: %w", err)
 	}
-	if std.Year() < 1970 || std.Year() > 2261 {
-		return fmt.Errorf("api: time %s is not between 1970 and 2261", s)
+	if std.Year() < 1678 || std.Year() > 2261 {
+		return fmt.Errorf("api: time %s is not between 1678 and 2261", s)
 	}
 	*t = TimeOf(std)
 	return nil

@@ -53,6 +53,9 @@ func Status(code api.Code) int {
 	return cmp.Or(statuses[code], http.StatusUnprocessableEntity)
 }
 
+// HasStatus tells whether the table names a status for the code.
+func HasStatus(code api.Code) bool { return statuses[code] != 0 }
+
 // Problem is the body of every answer that is not a success, as RFC 9457 has
 // it, with the refusal's stable code.
 type Problem struct {

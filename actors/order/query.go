@@ -1,0 +1,221 @@
+package order
+
+import (
+	"cmp"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"ordo/actors"
+	"ordo/api"
+)
+
+// maxListed is how much JSON of lines one page of orders carries, in bytes,
+// so that it fits into one answer.
+const maxListed = 2 << 20
+
+// columns are those that scan reads.
+const columns = `n, id, user, body_hash, state, deadline, expiry, currency, subtotal, discount,
+	total, balance, coupon, pay_method, channel, from_cart, created, decided, expires_at, paid_at,
+	closed_at, reason, address, lines`
+
+// selectOrder also counts the steps that have not answered yet.
+const selectOrder = `SELECT ` + columns + `, (SELECT count(*) FROM steps
+	WHERE order_id = orders.id AND occurrence = 0 AND state = 'asked')
+	FROM orders WHERE id = ?`
+
+// load reads an order to change it; sql.ErrNoRows when there is none.
+func load(tx *actors.Tx, id string) (*order, error) {
+	o, _, err := scan(tx.Row(selectOrder, id))
+	return o, err
+}
+
+// scan reads a row of columns and the count of steps asked for. It also
+// answers how many bytes of JSON the lines are.
+func scan(r actors.Row) (o *order, size int, err error) {
+	o = &order{}
+	var deadline sql.NullInt64
+	var reason sql.NullString
+	var currency, address, lines string
+	if err := r.Scan(&o.n, &o.ID, &o.User, &o.bodyHash, &o.State, &deadline, &o.expiry,
+		&currency, &o.Subtotal.Amount, &o.Discount.Amount, &o.Total.Amount, &o.Balance.Amount,
+		&o.Coupon, &o.PayMethod, &o.Channel, &o.fromCart, &o.Created, &o.Decided, &o.ExpiresAt,
+		&o.PaidAt, &o.ClosedAt, &reason, &address, &lines, &o.asked); err != nil {
+		return nil, 0, err
+	}
+	o.deadline = api.Time(deadline.Int64)
+	o.Due.Amount = o.Total.Amount - o.Balance.Amount
+	for _, m := range []*api.Money{&o.Subtotal, &o.Discount, &o.Total, &o.Balance, &o.Due} {
+		m.Currency = currency
+	}
+	if err := decodeRefusal(reason, &o.Reason); err != nil {
+		return nil, 0, err
+	}
+	if err := json.Unmarshal([]byte(address), &o.Address); err != nil {
+		return nil, 0, fmt.Errorf("stored address: %w", err)
+	}
+	if err := json.Unmarshal([]byte(lines), &o.Lines); err != nil {
+		return nil, 0, fmt.Errorf("stored lines: %w", err)
+	}
+	return o, len(lines), nil
+}
+
+// insert writes a new order and tells whether it is new.
+func insert(tx *actors.Tx, o *order, token string) (fresh bool, err error) {
+	n, err := tx.Exec(`INSERT INTO orders (id, token, user, body_hash, state, deadline, expiry,
+		currency, subtotal, discount, total, balance, coupon, pay_method, channel, from_cart,
+		created, address, lines)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		o.ID, token, o.User, o.bodyHash, o.State, o.deadline, o.expiry, o.Subtotal.Currency,
+		o.Subtotal.Amount, o.Discount.Amount, o.Total.Amount, o.Balance.Amount, o.Coupon,
+		o.PayMethod, o.Channel, o.fromCart, o.Created, string(api.Raw(&o.Address)),
+		string(api.Raw(o.Lines)))
+	return n > 0, err
+}
+
+// save writes all that changes in an order's life.
+func save(tx *actors.Tx, o *order) error {
+	deadline := sql.NullInt64{Int64: int64(o.deadline), Valid: o.deadline > 0}
+	_, err := tx.Exec(`UPDATE orders SET state = ?, deadline = ?, decided = ?, expires_at = ?,
+		paid_at = ?, closed_at = ?, reason = ?, lines = ? WHERE n = ?`,
+		o.State, deadline, o.Decided, o.ExpiresAt, o.PaidAt, o.ClosedAt, jsonOrNull(o.Reason),
+		string(api.Raw(o.Lines)), o.n)
+	return err
+}
+
+func jsonOrNull(e *api.Error) sql.NullString {
+	if e == nil {
+		return sql.NullString{}
+	}
+	return sql.NullString{String: string(api.Raw(e)), Valid: true}
+}
+
+func decodeRefusal(s sql.NullString, into **api.Error) error {
+	if !s.Valid {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(s.String), into); err != nil {
+		return fmt.Errorf("stored refusal: %w", err)
+	}
+	return nil
+}
+
+func noOrder(id string) *api.Error {
+	return api.Refuse(api.CodeNotFound, "there is no order %q", id)
+}
+
+// find reads an order; CodeNotFound when there is none.
+func find(v *actors.View, id string) (*order, error) {
+	o, _, err := scan(v.Row(selectOrder, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, noOrder(id)
+	}
+	return o, err
+}
+
+func getOrder(v *actors.View, q *api.GetOrder) (*api.Order, error) {
+	o, err := find(v, q.ID)
+	if err != nil {
+		return nil, err
+	}
+	if q.User != "" && q.User != o.User {
+		return nil, noOrder(q.ID)
+	}
+	return &o.Order, nil
+}
+
+func getSubmission(v *actors.View, q *api.GetSubmission) (*api.Submission, error) {
+	o, err := find(v, q.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &api.Submission{User: o.User, BodyHash: o.bodyHash, Order: o.Order}, nil
+}
+
+// Lists of orders before a place, newest first. The sign keeps a user's orders
+// from being looked for among all in a state.
+const (
+	listAll  = `SELECT ` + columns + `, 0 FROM orders WHERE n < ? ORDER BY n DESC LIMIT ?`
+	listUser = `SELECT ` + columns + `, 0 FROM orders WHERE user = ? AND n < ?
+		ORDER BY n DESC LIMIT ?`
+	listState = `SELECT ` + columns + `, 0 FROM orders WHERE state = ? AND n < ?
+		ORDER BY n DESC LIMIT ?`
+	listUserState = `SELECT ` + columns + `, 0 FROM orders WHERE user = ? AND +state = ? AND n < ?
+		ORDER BY n DESC LIMIT ?`
+)
+
+func listOrders(v *actors.View, q *api.ListOrders) (*api.OrderList, error) {
+	before, err := cursor(q.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	query, args := listAll, []any{}
+	switch {
+	case q.User != "" && q.State != "":
+		query, args = listUserState, []any{q.User, q.State}
+	case q.User != "":
+		query, args = listUser, []any{q.User}
+	case q.State != "":
+		query, args = listState, []any{q.State}
+	}
+	list := &api.OrderList{Orders: []api.Order{}}
+	last, bytes := int64(0), 0
+	err = v.Each(func(r actors.Row) error {
+		if list.Next != "" {
+			return nil
+		}
+		o, size, err := scan(r)
+		if err != nil {
+			return err
+		}
+		bytes += size
+		if len(list.Orders) == q.Size() || len(list.Orders) > 0 && bytes > maxListed {
+			list.Next = strconv.FormatInt(last, 10)
+			return nil
+		}
+		list.Orders, last = append(list.Orders, o.Order), o.n
+		return nil
+	}, query, append(args, before, q.Size()+1)...)
+	return list, err
+}
+
+// cursor is the place that a page ends before.
+func cursor(s string) (int64, error) {
+	if s == "" {
+		return math.MaxInt64, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 {
+		return 0, invalid("cursor", "%q is not the Next of a page", s)
+	}
+	return n, nil
+}
+
+func getSteps(v *actors.View, q *api.GetSteps) (*api.StepList, error) {
+	list := &api.StepList{}
+	if err := v.Each(func(r actors.Row) error {
+		s := api.StepView{Step: api.Step{Order: q.Order}}
+		var refusal sql.NullString
+		if err := r.Scan(&s.Name, &s.Occurrence, &s.State, &s.Attempts, &s.AskedAt,
+			&s.AnsweredAt, &refusal); err != nil {
+			return err
+		}
+		list.Steps = append(list.Steps, s)
+		return decodeRefusal(refusal, &list.Steps[len(list.Steps)-1].Refusal)
+	}, `SELECT name, occurrence, state, attempts, asked_at, answered_at, refusal
+		FROM steps WHERE order_id = ?`, q.Order); err != nil {
+		return nil, err
+	}
+	if len(list.Steps) == 0 {
+		return nil, noOrder(q.Order)
+	}
+	slices.SortStableFunc(list.Steps, func(a, b api.StepView) int {
+		return cmp.Or(cmp.Compare(a.AskedAt, b.AskedAt),
+			cmp.Compare(stepNamed(a.Name), stepNamed(b.Name)))
+	})
+	return list, nil
+}

@@ -1,0 +1,10 @@
+package rest_test
+
+import (
+	"io"
+	"log/slog"
+)
+
+func textLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
