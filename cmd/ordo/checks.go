@@ -1,0 +1,176 @@
+package main
+
+// check is one rule of the audit. Its query selects what breaks the rule:
+// the order (” where there is none), the row, and what is wrong.
+type check struct {
+	name string
+	// needs are the actors whose files the query reads, under their names.
+	needs []string
+	query string
+}
+
+// checks are all rules of the audit that are told from tables. Rows C5, C7,
+// S5, S6, S7, S10, L4, M11.
+var checks = [...]check{
+	{"stock", []string{"goods"}, `
+		-- The stock of each SKU is the sum of its ledger.
+		WITH sums AS (SELECT sku, sum(stock) AS stock, sum(locked) AS locked
+			FROM goods.ledger GROUP BY sku)
+		SELECT '', 'goods.stock ' || coalesce(s.sku, l.sku),
+			printf('stock %s, locked %s, but its ledger adds up to %s and %s',
+				s.stock, s.locked, l.stock, l.locked)
+		FROM goods.stock s FULL JOIN sums l ON l.sku = s.sku
+		WHERE coalesce(s.stock, 0) <> coalesce(l.stock, 0)
+			OR coalesce(s.locked, 0) <> coalesce(l.locked, 0)
+			OR s.locked < 0 OR s.locked > s.stock`},
+	{"locked", []string{"goods"}, `
+		-- The locked units of each SKU are those of its open holds.
+		WITH held AS (SELECT j.value ->> 'sku' AS sku, sum(j.value ->> 'quantity') AS n
+			FROM goods.hold h, json_each(h.lines) j WHERE h.state = 'held' GROUP BY 1)
+		SELECT '', 'goods.stock ' || coalesce(s.sku, held.sku),
+			printf('%s locked, but open holds have %s', s.locked, held.n)
+		FROM goods.stock s FULL JOIN held ON held.sku = s.sku
+		WHERE coalesce(s.locked, 0) <> coalesce(held.n, 0)`},
+	{"hold-ledger", []string{"goods"}, `
+		-- What the ledger says an order locked and bought is what its holds say.
+		WITH book AS (SELECT cause AS id, sku, sum(locked) AS locked, -sum(stock) AS sold
+				FROM goods.ledger WHERE kind IN ('lock', 'unlock', 'sell') GROUP BY 1, 2
+				HAVING sum(locked) <> 0 OR sum(stock) <> 0),
+			hold AS (SELECT h.order_id AS id, j.value ->> 'sku' AS sku,
+				sum(iif(h.state = 'held', j.value ->> 'quantity', 0)) AS locked,
+				sum(iif(h.state = 'sold', j.value ->> 'quantity', 0)) AS sold
+				FROM goods.hold h, json_each(h.lines) j GROUP BY 1, 2)
+		SELECT coalesce(book.id, hold.id), 'goods.hold ' || coalesce(book.sku, hold.sku),
+			printf('holds %s and sold %s, but by the ledger %s and %s', hold.locked, hold.sold,
+				book.locked, book.sold)
+		FROM book FULL JOIN hold ON hold.id = book.id AND hold.sku = book.sku
+		WHERE coalesce(book.locked, 0) <> coalesce(hold.locked, 0)
+			OR coalesce(book.sold, 0) <> coalesce(hold.sold, 0)`},
+	{"holds", []string{"goods", "order"}, `
+		-- No hold without an order that wants it.
+		SELECT h.order_id, 'goods.hold ' || h.order_id,
+			printf('%s for an order that is %s', h.state, coalesce(o.state, 'unknown'))
+		FROM goods.hold h LEFT JOIN "order".orders o ON o.id = h.order_id
+		WHERE o.id IS NULL OR NOT (h.state = 'held' AND o.state IN ('pending', 'placed', 'closing')
+			OR h.state = 'sold' AND o.state = 'paid')`},
+	{"held", []string{"goods", "order"}, `
+		-- Every placed or paid order holds or has bought exactly its lines.
+		WITH want AS (SELECT o.id, j.value ->> 'sku' AS sku, sum(j.value ->> 'quantity') AS n
+				FROM "order".orders o, json_each(o.lines) j
+				WHERE o.state IN ('placed', 'paid') GROUP BY 1, 2),
+			have AS (SELECT h.order_id AS id, j.value ->> 'sku' AS sku,
+				sum(j.value ->> 'quantity') AS n
+				FROM goods.hold h JOIN "order".orders o ON o.id = h.order_id, json_each(h.lines) j
+				WHERE o.state IN ('placed', 'paid') GROUP BY 1, 2)
+		SELECT coalesce(want.id, have.id), 'goods.hold ' || coalesce(want.sku, have.sku),
+			printf('%s ordered, %s held or sold', coalesce(want.n, 0), coalesce(have.n, 0))
+		FROM want FULL JOIN have ON have.id = want.id AND have.sku = want.sku
+		WHERE want.n IS NOT have.n`},
+	{"accounts", []string{"wallet"}, `
+		-- A user's account holds the sum of its entries.
+		WITH sums AS (SELECT owner, unit, sum(amount) AS n FROM wallet.entry
+			WHERE owner NOT GLOB 'shop:*' GROUP BY 1, 2)
+		SELECT '', 'wallet.account ' || coalesce(a.owner, s.owner) || ' ' || coalesce(a.unit, s.unit),
+			printf('holds %s, but its entries add up to %s', a.balance, s.n)
+		FROM wallet.account a FULL JOIN sums s ON s.owner = a.owner AND s.unit = a.unit
+		WHERE coalesce(a.balance, 0) <> coalesce(s.n, 0) OR a.balance < 0`},
+	{"entries", []string{"wallet"}, `
+		-- Every entry says what its account held after it.
+		SELECT coalesce(order_id, ''), 'wallet.entry ' || owner || ' ' || unit || ' ' || seq,
+			printf('says %d is left, but %d is', balance, running)
+		FROM (SELECT *, sum(amount) OVER (PARTITION BY owner, unit ORDER BY seq) AS running
+			FROM wallet.entry)
+		WHERE balance <> running`},
+	{"transfers", []string{"wallet"}, `
+		-- Both entries of a transfer add up to zero, and so does each unit.
+		SELECT coalesce(max(order_id), ''), 'wallet.entry ' || transfer,
+			printf('%d entries add up to %d %s', count(*), sum(amount), unit)
+		FROM wallet.entry GROUP BY transfer, unit HAVING sum(amount) <> 0 OR count(*) <> 2
+		UNION ALL
+		SELECT '', 'wallet.entry', printf('all entries add up to %d %s', sum(amount), unit)
+		FROM wallet.entry GROUP BY unit HAVING sum(amount) <> 0`},
+	{"debits", []string{"wallet", "order"}, `
+		-- What was taken from a wallet for an order is what the order says.
+		WITH net AS (SELECT order_id AS id, unit, -sum(amount) AS n FROM wallet.entry
+			WHERE order_id IS NOT NULL GROUP BY 1, 2)
+		SELECT coalesce(o.id, net.id), 'wallet.entry',
+			printf('%s was taken for an order that is %s and uses %s', coalesce(net.n, 0),
+				coalesce(o.state, 'unknown'), o.balance)
+		FROM "order".orders o FULL JOIN net ON net.id = o.id AND net.unit = o.currency
+		WHERE CASE
+			WHEN o.state IN ('placed', 'paid') THEN coalesce(net.n, 0) <> o.balance
+			WHEN o.state IN ('pending', 'closing') THEN coalesce(net.n, 0) NOT IN (0, o.balance)
+			ELSE coalesce(net.n, 0) <> 0 END`},
+	{"coupons-used", []string{"coupon", "order"}, `
+		-- A used coupon is used by one order of its owner that is not over.
+		SELECT c.order_id, 'coupon.coupon ' || c.id,
+			printf('used by an order that is %s and names coupon %s', coalesce(o.state, 'unknown'),
+				coalesce(o.coupon, ''))
+		FROM coupon.coupon c LEFT JOIN "order".orders o ON o.id = c.order_id
+		WHERE c.order_id IS NOT NULL AND (o.id IS NULL OR o.coupon <> c.id OR o.user <> c.user_id
+			OR o.state IN ('refused', 'cancelled'))`},
+	{"coupons", []string{"coupon", "order"}, `
+		-- A placed or paid order with a coupon uses it, for what it is worth.
+		SELECT o.id, 'coupon.coupon ' || o.coupon,
+			iif(c.id IS NULL, 'the order uses it, but it is not marked as used by the order',
+				printf('the order takes off %d, the coupon %d', o.discount, c.amount))
+		FROM "order".orders o LEFT JOIN coupon.coupon c ON c.order_id = o.id AND c.id = o.coupon
+		WHERE o.state IN ('placed', 'paid') AND o.coupon <> ''
+			AND (c.id IS NULL OR o.discount <> min(c.amount, o.subtotal))`},
+	{"totals", []string{"order"}, `
+		-- The amounts of an order add up, and its discount is spread over its lines.
+		SELECT id, 'order.orders ' || id, printf(
+			'subtotal %d, discount %d, total %d, balance %d; lines cost %s with discounts of %s',
+			subtotal, discount, total, balance, cost, spread)
+		FROM (SELECT *,
+			(SELECT sum((j.value ->> '$.price.amount') * (j.value ->> 'quantity'))
+				FROM json_each(lines) j) AS cost,
+			(SELECT sum(coalesce(j.value ->> 'discount', 0)) FROM json_each(lines) j) AS spread
+			FROM "order".orders)
+		WHERE cost IS NOT subtotal OR total <> subtotal - discount OR balance > total
+			OR balance < 0 OR discount < 0
+			OR state IN ('placed', 'paid') AND (spread <> discount
+				OR coupon = '' AND discount <> 0)
+			OR state = 'paid' AND pay_method = 'balance' AND balance <> total`},
+	{"steps", []string{"order"}, `
+		-- An order that is over has undone all it did, one that stands has done all.
+		SELECT o.id, 'order.steps ' || s.name,
+			printf('step is %s in an order that is %s', s.state, o.state)
+		FROM "order".steps s JOIN "order".orders o ON o.id = s.order_id
+		WHERE s.occurrence = 0 AND (
+			o.state IN ('refused', 'cancelled') AND s.state IN ('asked', 'done')
+			OR o.state IN ('placed', 'paid') AND s.state IN ('undoing', 'undone', 'refused')
+			OR o.state = 'placed' AND s.state = 'asked')
+		UNION ALL
+		SELECT s.order_id, 'order.steps ' || s.name, 'there is no such order'
+		FROM "order".steps s WHERE s.order_id NOT IN (SELECT id FROM "order".orders)`},
+	{"unanswered", []string{"order"}, `
+		-- A step that was asked for is answered, once its messages are through.
+		SELECT o.id, 'order.steps ' || s.name,
+			printf('step is %s, and no message about the order is under way', s.state)
+		FROM "order".steps s JOIN "order".orders o ON o.id = s.order_id
+		WHERE s.state IN ('asked', 'undoing')`},
+	{"deadlines", []string{"order"}, `
+		-- The last sweep, when it has come to its end, left no deadline behind it.
+		WITH sweep AS (SELECT max(at) AS at FROM "order"._edge WHERE id GLOB 'tick-order-*')
+		SELECT o.id, 'order.orders ' || o.id, printf('still %s %d ms after its deadline', o.state,
+			(sweep.at - o.deadline) / 1000000)
+		FROM "order".orders o, sweep
+		WHERE o.deadline IS NOT NULL AND o.deadline < sweep.at AND NOT EXISTS (
+			SELECT 1 FROM "order"._outbox b WHERE b.receiver = 'order.0' AND b.number > (
+				SELECT coalesce(max(i.number), 0) FROM "order"._in i
+				WHERE i.sender = 'order.0' AND i.retired = 0))`},
+	{"journal", []string{"order", "journal"}, `
+		-- Every decision stands in the journal, once.
+		WITH want AS (SELECT id, 'order.' || state AS type FROM "order".orders
+				WHERE state IN ('placed', 'paid', 'refused', 'cancelled')),
+			have AS (SELECT order_id AS id, type, count(*) AS n FROM journal.entry GROUP BY 1, 2)
+		SELECT coalesce(w.id, h.id), 'journal.entry ' || coalesce(w.type, h.type),
+			printf('%d events', coalesce(h.n, 0))
+		FROM want w LEFT JOIN have h ON h.id = w.id AND h.type = w.type
+		WHERE coalesce(h.n, 0) <> 1
+		UNION ALL
+		SELECT h.id, 'journal.entry ' || h.type, printf('%d events', h.n)
+		FROM have h WHERE h.n > 1 AND h.type GLOB 'order.*'
+			AND (h.id, h.type) NOT IN (SELECT id, type FROM want)`},
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+
+	"ordo/api"
+	"ordo/cmd/ordo/sample"
+)
+
+// demoDay is the day of the sample week whose orders the demo runs.
+const demoDay = "2011-11-17"
+
+// demoPassword is the password of the demo's users. They are on a shop with
+// temporary files on this machine.
+const demoPassword = "ordo-demo"
+
+// DemoCmd runs a shop on temporary files with sample data: two catalogues,
+// users with coupons and balances, and a day of a retailer's real orders. It
+// serves until it is stopped.
+type DemoCmd struct {
+	Once bool   `help:"Print the summary and exit."`
+	HTTP string `help:"Address of the REST API." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	NATS string `name:"nats-listen" help:"Address for the nats CLI; empty for none." default:"127.0.0.1:4222" placeholder:"ADDR"`
+}
+
+// demo is what the banner shows.
+type demo struct {
+	shop    *Shop
+	admin   *admin
+	logins  []string
+	replay  *replayResult
+	started time.Time
+}
+
+// Run implements the command.
+func (c *DemoCmd) Run(ctx context.Context, t *terminal) (err error) {
+	cfg := ShopConfig{HTTP: c.HTTP, NATSListen: c.NATS, Currency: "GBP", Log: t.Log}
+	if c.Once {
+		cfg.HTTP, cfg.NATSListen = "127.0.0.1:0", ""
+	}
+	started := time.Now()
+	shop, dir, err := ownShop(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeShop(shop, dir)) }()
+	d := &demo{shop: shop, admin: &admin{newClient(shop.URL, 32), shop.AdminToken},
+		started: started}
+	if err := d.fill(ctx, t.Err); err != nil {
+		return fmt.Errorf("demo: %w", err)
+	}
+	if err := d.banner(t.Out, c.Once); err != nil || c.Once {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-shop.Failed():
+		return err
+	}
+}
+
+// fill puts all sample data into the shop.
+func (d *demo) fill(ctx context.Context, progress io.Writer) error {
+	if err := d.admin.waitReady(ctx, time.Minute); err != nil {
+		return err
+	}
+	if err := d.importLuma(ctx); err != nil {
+		return err
+	}
+	if err := d.makeUsers(ctx); err != nil {
+		return err
+	}
+	goods, err := readCatalog(bytes.NewReader(sample.CatalogWeek), "GBP")
+	if err != nil {
+		return err
+	}
+	week, err := readTrace(bytes.NewReader(sample.OrdersWeek), goods, 0)
+	if err != nil {
+		return err
+	}
+	day := &trace{Skips: map[string]int{}}
+	for _, inv := range week.Invoices {
+		if strings.HasPrefix(inv.At, demoDay) {
+			day.Invoices = append(day.Invoices, inv)
+		}
+	}
+	// Half as much again as was sold that day, so that something is left.
+	r := &replay{admin: d.admin, goods: goods, trace: day, factor: big.NewRat(3, 2), width: 16}
+	if isTerminal(progress) {
+		r.progress = progress
+	}
+	d.replay, err = r.run(ctx)
+	return err
+}
+
+// importLuma puts products with sizes and colours on sale. Their prices are
+// taken as pounds.
+func (d *demo) importLuma(ctx context.Context) error {
+	var rows []importSKU
+	var bad error
+	columns := []string{"spu", "sku", "name", "size", "color", "price", "qty", "categories"}
+	err := table(bytes.NewReader(sample.Luma), columns, func(row map[string]string) {
+		price, err := api.ParseMoney(row["price"], "GBP")
+		var stock int64
+		_, err2 := fmt.Sscan(row["qty"], &stock)
+		if bad = errors.Join(bad, err, err2); bad != nil {
+			return
+		}
+		rows = append(rows, importSKU{SKU: row["sku"], Product: row["spu"], Name: row["name"],
+			ProductName: row["name"], Price: price, Stock: stock, Categories: row["categories"],
+			Options: []string{row["size"], row["color"]}})
+	})
+	if err = errors.Join(err, bad); err != nil {
+		return fmt.Errorf("luma: %w", err)
+	}
+	return d.admin.importCatalog(ctx, []string{"size", "color"}, rows)
+}
+
+// makeUsers registers shoppers who can log in, with a balance, a coupon and an
+// address each.
+func (d *demo) makeUsers(ctx context.Context) error {
+	for _, name := range []string{"Ada", "Grace"} {
+		var made struct {
+			Token string   `json:"token"`
+			User  api.User `json:"user"`
+		}
+		email := strings.ToLower(name) + "@example.com"
+		err := d.admin.do(ctx, request{Method: "POST", Path: "/v1/register", Key: email, Repeat: true,
+			Body: map[string]any{"email": email, "password": demoPassword, "name": name}}, &made)
+		if err != nil {
+			return fmt.Errorf("register %s: %w", email, err)
+		}
+		if err := d.endow(ctx, made.User.ID); err != nil {
+			return err
+		}
+		err = d.admin.do(ctx, request{Method: "POST", Path: "/v1/addresses", Token: made.Token,
+			Key: email, Repeat: true, Body: map[string]any{"name": name, "phone": "+44 20 7946 0000",
+				"lines": []string{"12 St James's Square"}, "city": "London", "postcode": "SW1Y 4JH",
+				"country": "GB"}}, nil)
+		if err != nil {
+			return fmt.Errorf("address of %s: %w", email, err)
+		}
+		d.logins = append(d.logins, email)
+	}
+	return nil
+}
+
+// endow gives a user 50.00 and two coupons for a month.
+func (d *demo) endow(ctx context.Context, user string) error {
+	pounds := func(n int64) api.Money { return api.Money{Amount: n * 100, Currency: "GBP"} }
+	if err := d.admin.credit(ctx, "demo-"+user, user, pounds(50)); err != nil {
+		return err
+	}
+	from := api.TimeOf(d.started.Add(-time.Hour).Truncate(time.Second))
+	until := from.Add(31 * 24 * time.Hour)
+	_, err := d.admin.coupons(ctx, "demo-"+user, []newCoupon{
+		{User: user, Name: "5 off", Amount: pounds(5), Minimum: pounds(0), From: from,
+			Until: until},
+		{User: user, Name: "20 off 100", Amount: pounds(20), Minimum: pounds(100), From: from,
+			Until: until},
+	})
+	return err
+}
+
+func (d *demo) banner(w io.Writer, once bool) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "ordo demo, ready after %.1f s\n", time.Since(d.started).Seconds())
+	fmt.Fprintf(&b, "the orders of a UK gift retailer on %s: ", demoDay)
+	if err := printReplay(&b, d.replay); err != nil {
+		return err
+	}
+	lines := [][2]string{{"users", strings.Join(d.logins, ", ") + " (password " + demoPassword +
+		", 50.00 GBP and two coupons each)"}}
+	if !once {
+		lines = slices.Concat([][2]string{{"API", d.shop.URL + "/v1/products?search=hoodie"},
+			{"docs", d.shop.URL + "/docs"}, {"admin", d.shop.URL + "/admin/v1, token " +
+				d.shop.AdminToken}, {"nats", d.shop.NATSURL}}, lines)
+	}
+	for _, l := range lines {
+		if l[1] != "" {
+			fmt.Fprintf(&b, "  %-6s %s\n", l[0], l[1])
+		}
+	}
+	if !once {
+		fmt.Fprintln(&b, "data: see ordo's sample/SOURCE.md for citation and licence; Ctrl-C to stop")
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ordo/api"
+	"ordo/api/rest"
+	"ordo/bus"
+	"ordo/stores"
+)
+
+const (
+	// followEvery is how often an API process asks for ended sessions.
+	followEvery = time.Second
+	// drainWait is how long requests may take to finish at the end.
+	drainWait = 15 * time.Second
+)
+
+// configureOrders brings the shop's rules to the order actor.
+func (s *Shop) configureOrders(run context.Context) {
+	for run.Err() == nil {
+		ctx, cancel := context.WithTimeout(run, drainWait)
+		err := s.edge.Do(ctx, "configure-"+rand.Text(), &api.ConfigureOrders{
+			Currency: s.cfg.Currency, ExpirySeconds: int64(s.cfg.Expiry.Seconds()),
+			SubmitSeconds: int64(s.cfg.SubmitDeadline.Seconds()), MaxUnits: s.cfg.MaxUnits}, nil)
+		cancel()
+		if err == nil || run.Err() != nil {
+			return
+		}
+		if e := api.AsError(err); e != nil && e.Code == api.CodeInvalid {
+			s.fail(fmt.Errorf("configuration of orders: %w", err))
+			return
+		}
+		s.cfg.Log.Warn("the order actor has not taken the configuration", "err", err)
+	}
+}
+
+// removeFromCarts does the order actor's effect cart-remove.
+func (s *Shop) removeFromCarts(run context.Context) {
+	carts, err := s.carts(run)
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	bus.Work(run, s.js, bus.Worker{Actor: "order", Name: "cart-remove",
+		Do: func(ctx context.Context, e *api.Effect) (any, error) {
+			var m api.RemoveFromCart
+			if err := json.Unmarshal(e.Body, &m); err != nil {
+				return nil, err
+			}
+			return nil, carts.Take(ctx, &m)
+		}}, s.cfg.Log)
+}
+
+func (s *Shop) carts(ctx context.Context) (*stores.Carts, error) {
+	users, err := s.js.KeyValue(ctx, bus.BucketCart)
+	if err != nil {
+		return nil, fmt.Errorf("carts: %w", err)
+	}
+	guests, err := s.js.KeyValue(ctx, bus.BucketGuestCart)
+	if err != nil {
+		return nil, fmt.Errorf("carts: %w", err)
+	}
+	return stores.NewCarts(users, guests), nil
+}
+
+// startAPI serves the REST API, with TLS when there is a certificate.
+func (s *Shop) startAPI(ctx, run context.Context) (err error) {
+	if s.rest, err = s.newAPI(ctx); err != nil {
+		return err
+	}
+	s.wg.Go(func() { s.followRevocations(run) })
+	listener, err := net.Listen("tcp", s.cfg.HTTP)
+	if err != nil {
+		return fmt.Errorf("http: %w", err)
+	}
+	s.http = &http.Server{Handler: s.rest, ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug)}
+	scheme, serve := "http", func() error { return s.http.Serve(listener) }
+	if s.cfg.TLSCert != "" {
+		scheme = "https"
+		serve = func() error { return s.http.ServeTLS(listener, s.cfg.TLSCert, s.cfg.TLSKey) }
+	}
+	s.URL = scheme + "://" + listener.Addr().String()
+	s.wg.Go(func() {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+			s.fail(fmt.Errorf("http: %w", err))
+		}
+	})
+	return nil
+}
+
+func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
+	carts, err := s.carts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sessions, err := s.js.KeyValue(ctx, bus.BucketSession)
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
+	if s.sessions, err = stores.NewSessions(sessions, bus.SessionTTL); err != nil {
+		return nil, err
+	}
+	checkouts, err := s.js.KeyValue(ctx, bus.BucketCheckout)
+	if err != nil {
+		return nil, fmt.Errorf("checkouts: %w", err)
+	}
+	if err := s.adminToken(); err != nil {
+		return nil, err
+	}
+	return rest.New(rest.Config{Edge: s.edge, Sessions: s.sessions, Carts: carts,
+		Checkouts: stores.NewCheckouts(checkouts), AdminToken: s.AdminToken,
+		Currency: s.cfg.Currency, CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Log: s.cfg.Log,
+		Version: Version})
+}
+
+// adminToken takes the configured token, or the one in the data directory,
+// which it makes at the first start.
+func (s *Shop) adminToken() error {
+	if s.AdminToken = s.cfg.AdminToken; s.AdminToken != "" {
+		return nil
+	}
+	path := filepath.Join(s.cfg.Data, "admin-token")
+	text, err := os.ReadFile(path)
+	if err == nil {
+		s.AdminToken = strings.TrimSpace(string(text))
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("admin token: %w", err)
+	}
+	if s.AdminToken != "" {
+		return nil
+	}
+	s.AdminToken, s.NewToken = "adm_"+rand.Text(), true
+	if err := os.WriteFile(path, []byte(s.AdminToken+"\n"), 0o600); err != nil {
+		return fmt.Errorf("admin token: %w", err)
+	}
+	return nil
+}
+
+// followRevocations has the sessions that the user actor knows to have ended
+// refused here.
+func (s *Shop) followRevocations(run context.Context) {
+	var after int64
+	ticker := time.NewTicker(followEvery)
+	defer ticker.Stop()
+	for run.Err() == nil {
+		var list api.RevocationList
+		if err := s.edge.Ask(run, &api.ListRevocations{After: after}, &list); err == nil {
+			for _, r := range list.Revocations {
+				s.sessions.Revoke(r)
+				after = max(after, r.Seq)
+			}
+		}
+		if len(list.Revocations) > 0 {
+			continue
+		}
+		select {
+		case <-run.Done():
+		case <-ticker.C:
+		}
+	}
+}
+
+// closeAPI drains HTTP.
+func (s *Shop) closeAPI(ctx context.Context) (errs []error) {
+	if s.rest != nil {
+		s.rest.Close()
+	}
+	if s.http == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		errs = append(errs, err, s.http.Close())
+	}
+	return errs
+}

@@ -1,0 +1,143 @@
+// Command ordo is a shop's order backend in one binary: it serves the shop,
+// runs real orders through it, measures it and audits its books. This package
+// decides what the command line looks like and wires the parts; the rules of
+// the shop stand in the actors.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/lmittmann/tint"
+	"golang.org/x/term"
+)
+
+// Exit codes of the command.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it did not work, or an audit found something
+	exitUsage  = 2 // the command line or the configuration is wrong
+	exitKilled = 130
+)
+
+// errFound ends a command that did its work and found something wrong, which
+// it has already printed.
+var errFound = errors.New("deviations found")
+
+// cli is the whole command line. A flag is taken from the command line, else
+// from the environment (ORDO_ and its name), else from the file of --config,
+// else it has its default.
+type cli struct {
+	Config    kong.ConfigFlag `help:"YAML file with flags as keys." placeholder:"FILE"`
+	LogLevel  string          `help:"Least level to log." enum:"debug,info,warn,error" default:"info"`
+	LogFormat string          `help:"Log as text or JSON." enum:"auto,text,json" default:"auto"`
+
+	Serve   ServeCmd   `cmd:"" help:"Run the shop, or some of its actors."`
+	Setup   SetupCmd   `cmd:"" help:"Make the streams and buckets of a shop."`
+	Demo    DemoCmd    `cmd:"" help:"Run a shop with sample data on temporary files."`
+	Replay  ReplayCmd  `cmd:"" help:"Run a trace of real orders through a shop."`
+	Bench   BenchCmd   `cmd:"" help:"Measure orders per second over HTTP."`
+	Audit   AuditCmd   `cmd:"" help:"Check that stock, money, coupons and orders add up."`
+	Version VersionCmd `cmd:"" help:"Print the version."`
+}
+
+// terminal is where a command writes and logs.
+type terminal struct {
+	Out io.Writer
+	Err io.Writer
+	Log *slog.Logger
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run parses the arguments, runs one command and returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exit := -1
+	parser, err := newParser(&c, stdout, stderr, func(code int) { exit = code })
+	if err != nil {
+		fmt.Fprintln(stderr, "ordo:", err)
+		return exitUsage
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case exit >= 0: // --help has printed its text
+		return exit
+	case err != nil:
+		fmt.Fprintln(stderr, "ordo:", err)
+		return exitUsage
+	}
+	ctx, stop := signalContext()
+	defer stop()
+	t := &terminal{Out: stdout, Err: stderr, Log: newLog(&c, stderr)}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	err = parsed.Run(t)
+	switch {
+	case errors.Is(err, errFound):
+		return exitFailed
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return exitKilled
+	case err != nil:
+		fmt.Fprintln(stderr, "ordo:", err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+func newParser(c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(c, kong.Name("ordo"),
+		kong.Description("An order backend for web shops, in one binary."),
+		kong.DefaultEnvars("ORDO"), kong.Configuration(loadYAML),
+		kong.Writers(stdout, stderr), kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+}
+
+// signalContext ends with the first SIGTERM or interrupt. A second one ends
+// the process at once.
+func signalContext() (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		select {
+		case <-signals:
+		case <-ctx.Done():
+			return
+		}
+		cancel()
+		<-signals
+		os.Exit(exitKilled)
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel()
+	}
+}
+
+// newLog is coloured text on a terminal and JSON elsewhere, always on stderr.
+func newLog(c *cli, stderr io.Writer) *slog.Logger {
+	level := new(slog.LevelVar)
+	// The flag's enum has checked the word.
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		level.Set(slog.LevelInfo)
+	}
+	tty := isTerminal(stderr)
+	if c.LogFormat == "text" || c.LogFormat == "auto" && tty {
+		return slog.New(tint.NewHandler(stderr, &tint.Options{
+			Level: level, TimeFormat: time.TimeOnly, NoColor: !tty}))
+	}
+	return slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"ordo/bus"
+)
+
+// ServeCmd runs the shop, or some of its actors.
+type ServeCmd struct {
+	Data       string `help:"Directory of everything that is kept." default:"ordo-data" placeholder:"DIR"`
+	HTTP       string `help:"Address of the REST API." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	TLSCert    string `help:"Certificate, for HTTPS." placeholder:"FILE"`
+	TLSKey     string `help:"Key of the certificate." placeholder:"FILE"`
+	NATS       string `help:"External NATS to join." placeholder:"URL"`
+	NATSListen string `help:"Address of the embedded NATS for the nats CLI; empty for none." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	Only       string `help:"Actors to run, comma-separated." placeholder:"ACTORS"`
+	NoAPI      bool   `help:"Run actors alone."`
+	TakeOver   bool   `help:"Replace the files that own the actors."`
+	AdminToken string `help:"Token of the admin API." placeholder:"TOKEN"`
+
+	Currency       string        `help:"The shop's currency." default:"GBP"`
+	Expiry         time.Duration `help:"How long an order waits for payment." default:"15m"`
+	SubmitDeadline time.Duration `help:"How long an order waits for its steps." default:"60s"`
+	MaxUnits       int64         `help:"Most units in an order; 0 for no limit." default:"0"`
+	TickEvery      time.Duration `help:"Time between sweeps of deadlines." default:"30s"`
+	Pprof          string        `help:"Address of the profiler, on loopback; empty for none." placeholder:"ADDR"`
+}
+
+func (c *ServeCmd) shop(t *terminal) ShopConfig {
+	return ShopConfig{Data: c.Data, HTTP: c.HTTP, NATS: c.NATS, NATSListen: c.NATSListen,
+		Only: splitList(c.Only), NoAPI: c.NoAPI, TakeOver: c.TakeOver, TLSCert: c.TLSCert,
+		TLSKey: c.TLSKey, AdminToken: c.AdminToken, Currency: c.Currency, Expiry: c.Expiry,
+		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery, Log: t.Log}
+}
+
+// Run serves until the context ends or a part can't go on.
+func (c *ServeCmd) Run(ctx context.Context, t *terminal) error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	if c.TickEvery < 100*time.Millisecond || c.TickEvery > time.Hour {
+		return errors.New("--tick-every must be between 100ms and 1h")
+	}
+	stopPprof, err := startPprof(c.Pprof)
+	if err != nil {
+		return err
+	}
+	defer stopPprof()
+	shop, err := StartShop(ctx, c.shop(t))
+	if err != nil {
+		return err
+	}
+	if shop.NewToken {
+		fmt.Fprintln(t.Err, "admin token (kept in the data directory):", shop.AdminToken)
+	}
+	t.Log.Info("serving", "url", shop.URL, "nats", shop.NATSURL, "data", c.Data)
+	select {
+	case <-ctx.Done():
+		t.Log.Info("stopping")
+	case err = <-shop.Failed():
+	}
+	return errors.Join(err, shop.Close(ctx))
+}
+
+// SetupCmd makes the streams and buckets of a shop on an external NATS.
+type SetupCmd struct {
+	NATS string `help:"NATS to make them on." required:"" placeholder:"URL"`
+}
+
+// Run makes what is missing and changes what is older than this binary's table.
+func (c *SetupCmd) Run(ctx context.Context, t *terminal) error {
+	nc, err := bus.Connect(nil, c.NATS, "ordo-setup", t.Log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	js, err := bus.NewJetStream(nc, func(*nats.Msg, error) {})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := bus.Setup(ctx, js); err != nil {
+		return err
+	}
+	for _, s := range bus.Streams() {
+		fmt.Fprintf(t.Out, "stream %-8s %s\n", s.Name, s.Description)
+	}
+	for _, b := range bus.Buckets() {
+		fmt.Fprintf(t.Out, "bucket %-8s %s\n", b.Name, b.Description)
+	}
+	return nil
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ordo/actors"
+	"ordo/actors/coupon"
+	"ordo/actors/goods"
+	"ordo/actors/journal"
+	"ordo/actors/order"
+	"ordo/actors/user"
+	"ordo/actors/wallet"
+	"ordo/api/rest"
+	"ordo/bus"
+	"ordo/stores"
+)
+
+// ShopConfig says what part of a shop a process runs, and where.
+type ShopConfig struct {
+	// Data is the directory of everything that is kept.
+	Data string
+	// HTTP is the address of the REST API; port 0 takes a free one.
+	HTTP string
+	// NATS is the URL of an external cluster; empty: embedded.
+	NATS string
+	// NATSListen is the address of the embedded server; empty: none.
+	NATSListen string
+	// Only names the actors to run; empty: all.
+	Only []string
+	// NoAPI runs actors alone.
+	NoAPI bool
+	// TakeOver lets this directory's files own their actors though others did.
+	TakeOver        bool
+	TLSCert, TLSKey string
+	// AdminToken guards the admin API; empty: the one kept in Data, made at
+	// the first start.
+	AdminToken string
+	// Currency is the only one the shop sells in; empty: GBP.
+	Currency string
+	// Expiry is how long an order waits for payment, 0: 15 minutes, and
+	// SubmitDeadline for its steps, 0: one minute.
+	Expiry, SubmitDeadline time.Duration
+	// MaxUnits is the most units in an order; 0: no limit.
+	MaxUnits int64
+	// TickEvery is the time between two sweeps of deadlines; 0: 30 s.
+	TickEvery time.Duration
+	Log       *slog.Logger
+}
+
+// Shop is a running process of a shop.
+type Shop struct {
+	// URL is where the REST API is; empty without one.
+	URL string
+	// NATSURL is where the nats CLI connects; empty without a listener.
+	NATSURL    string
+	AdminToken string
+	// NewToken is true when the admin token was made by this start.
+	NewToken bool
+
+	cfg    ShopConfig
+	server *bus.Server
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	edge   *bus.Edge
+	hosts  []*actors.Host
+	// http, rest and sessions are nil without an API.
+	http     *http.Server
+	rest     *rest.Server
+	sessions *stores.Sessions
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	failed chan error
+}
+
+// specs are all domains.
+func specs() []*actors.Spec {
+	return []*actors.Spec{goods.Spec(), coupon.Spec(), wallet.Spec(), user.Spec(), journal.Spec(),
+		order.Spec()}
+}
+
+// StartShop starts what the configuration asks for. The HTTP address answers
+// when it returns; /readyz tells when the actors do.
+func StartShop(ctx context.Context, cfg ShopConfig) (*Shop, error) {
+	cfg.Currency = cmp.Or(cfg.Currency, "GBP")
+	cfg.Expiry = cmp.Or(cfg.Expiry, 15*time.Minute)
+	cfg.SubmitDeadline = cmp.Or(cfg.SubmitDeadline, time.Minute)
+	s := &Shop{cfg: cfg, failed: make(chan error, 1)}
+	var run context.Context
+	run, s.cancel = context.WithCancel(context.Background())
+	if err := s.start(ctx, run); err != nil {
+		return nil, errors.Join(err, s.Close(ctx))
+	}
+	return s, nil
+}
+
+func (s *Shop) start(ctx, run context.Context) error {
+	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if err := s.connect(ctx); err != nil {
+		return err
+	}
+	if err := s.startActors(ctx); err != nil {
+		return err
+	}
+	if s.runs("order") {
+		s.wg.Go(func() { s.configureOrders(run) })
+		s.wg.Go(func() { s.removeFromCarts(run) })
+	}
+	if s.cfg.NoAPI {
+		return nil
+	}
+	return s.startAPI(ctx, run)
+}
+
+// connect embeds a NATS server or joins one, and makes the streams.
+func (s *Shop) connect(ctx context.Context) (err error) {
+	if s.cfg.NATS == "" {
+		if s.server, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(s.cfg.Data, "nats"),
+			Listen: s.cfg.NATSListen, Log: s.cfg.Log.With("part", "nats-server")}); err != nil {
+			return err
+		}
+		s.NATSURL = s.server.URL()
+	}
+	if s.nc, err = s.dial("ordo-edge"); err != nil {
+		return err
+	}
+	if s.js, err = bus.NewJetStream(s.nc, func(m *nats.Msg, err error) {
+		s.cfg.Log.Warn("publish failed", "subject", m.Subject, "err", err)
+	}); err != nil {
+		return err
+	}
+	if err := setupStreams(ctx, s.js); err != nil {
+		return err
+	}
+	s.edge, err = bus.NewEdge(s.nc, s.js)
+	return err
+}
+
+func (s *Shop) dial(name string) (*nats.Conn, error) {
+	return bus.Connect(s.server, s.cfg.NATS, name, s.cfg.Log.With("part", "nats"))
+}
+
+// setupStreams makes the streams and buckets; a user who may not do that can
+// go on when they are all there.
+func setupStreams(ctx context.Context, js jetstream.JetStream) error {
+	const wait = 30 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	err := bus.Setup(ctx, js)
+	if err == nil {
+		return nil
+	}
+	if cerr := bus.Check(ctx, js); cerr != nil {
+		return errors.Join(err, cerr)
+	}
+	return nil
+}
+
+func (s *Shop) runs(actor string) bool {
+	return len(s.cfg.Only) == 0 || slices.Contains(s.cfg.Only, actor)
+}
+
+// startActors starts the actors side by side.
+func (s *Shop) startActors(ctx context.Context) error {
+	for _, name := range s.cfg.Only {
+		if !slices.Contains(bus.ActorNames(), name) {
+			return fmt.Errorf("there is no actor %q; the actors are %s", name,
+				strings.Join(bus.ActorNames(), ", "))
+		}
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for _, spec := range specs() {
+		if !s.runs(spec.Name) {
+			continue
+		}
+		wg.Go(func() {
+			h, err := actors.Start(ctx, spec, actors.HostConfig{
+				Dir: filepath.Join(s.cfg.Data, "actors"), Connect: s.dial, TakeOver: s.cfg.TakeOver,
+				TickEvery: s.cfg.TickEvery, Log: s.cfg.Log})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				return
+			}
+			s.hosts = append(s.hosts, h)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// ready tells whether all actors of this process are ready, and how each is.
+func (s *Shop) ready() (bool, any) {
+	ok, all := s.edge.Connected(), make([]actors.Status, 0, len(s.hosts))
+	for _, h := range s.hosts {
+		status := h.Status()
+		ok = ok && status.Ready
+		all = append(all, status)
+	}
+	slices.SortFunc(all, func(a, b actors.Status) int { return strings.Compare(a.Actor, b.Actor) })
+	return ok, all
+}
+
+// fail ends the shop with an error that it can't go on after.
+func (s *Shop) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
+}
+
+// Failed carries the error that a part of the shop can't go on after.
+func (s *Shop) Failed() <-chan error { return s.failed }
+
+// Close drains HTTP, has the actors finish their batches and closes
+// everything. It may be called after a start that failed.
+func (s *Shop) Close(ctx context.Context) error {
+	errs := s.closeAPI(ctx)
+	s.cancel()
+	s.wg.Wait()
+	if s.sessions != nil {
+		errs = append(errs, s.sessions.Close())
+	}
+	if s.edge != nil {
+		errs = append(errs, s.edge.Close())
+	}
+	var wg sync.WaitGroup
+	closed := make([]error, len(s.hosts))
+	for i, h := range s.hosts {
+		wg.Go(func() { closed[i] = h.Close() })
+	}
+	wg.Wait()
+	if s.nc != nil {
+		s.nc.Close()
+	}
+	if s.server != nil {
+		s.server.Shutdown()
+	}
+	return errors.Join(append(errs, closed...)...)
+}
