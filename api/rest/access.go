@@ -136,6 +136,7 @@ func checkGuest(id string) error {
 // Idempotent is the header by which a repeated request is recognised; embed it
 // in the input of what must not happen twice. Row P7.
 type Idempotent struct {
+	// Key is the caller's own, up to 200 characters; empty for none.
 	Key string `header:"Idempotency-Key" maxLength:"200" doc:"With the same key it happens once."`
 }
 

@@ -77,7 +77,7 @@ func (s *Server) adjustStock(ctx context.Context, in *adjustInput) (*none, error
 }
 
 type ledgerInput struct {
-	pageQuery
+	PageQuery
 	SKU string `query:"sku" required:"true" minLength:"1" maxLength:"64"`
 }
 
@@ -108,7 +108,7 @@ type newCoupon struct {
 
 // couponsIssued are the coupons as they were given.
 type couponsIssued struct {
-	Coupons []api.Coupon `json:"coupons"`
+	Coupons []api.Coupon `json:"items"`
 }
 
 func (s *Server) issueCoupons(ctx context.Context, in *couponsInput) (
@@ -162,7 +162,7 @@ type newUser struct {
 
 // usersMade are users with a session each.
 type usersMade struct {
-	Users []userMade `json:"users"`
+	Users []userMade `json:"items"`
 }
 
 type userMade struct {
@@ -221,7 +221,7 @@ func (u *newUser) user() api.RegisterUser {
 }
 
 type allOrdersInput struct {
-	pageQuery
+	PageQuery
 	User  string `query:"user" maxLength:"64"`
 	State string `query:"state" enum:"pending,placed,paid,refused,closing,cancelled"`
 }
@@ -232,19 +232,19 @@ func (s *Server) listAllOrders(ctx context.Context, in *allOrdersInput) (
 		&api.ListOrders{Page: in.page(), User: in.User, State: in.State})
 }
 
-func (s *Server) getAnyOrder(ctx context.Context, in *byID) (
+func (s *Server) getAnyOrder(ctx context.Context, in *ByID) (
 	*answer[passed[api.Order]], error) {
 	return pass[api.Order](ctx, s, &api.GetOrder{ID: in.ID})
 }
 
 // listSteps is row M7.
-func (s *Server) listSteps(ctx context.Context, in *byID) (
+func (s *Server) listSteps(ctx context.Context, in *ByID) (
 	*answer[passed[api.StepList]], error) {
 	return pass[api.StepList](ctx, s, &api.GetSteps{Order: in.ID})
 }
 
 type cancelAnyInput struct {
-	byID
+	ByID
 	Body struct {
 		Reason string `json:"reason" minLength:"1" maxLength:"500"`
 	}
@@ -258,7 +258,7 @@ func (s *Server) cancelAnyOrder(ctx context.Context, in *cancelAnyInput) (
 }
 
 type deadInput struct {
-	pageQuery
+	PageQuery
 	Actor string `query:"actor" required:"true" maxLength:"32" doc:"Whose dead letters."`
 	State string `query:"state" enum:"open,retried,dismissed"`
 }
@@ -305,7 +305,7 @@ func checkActor(name string) error {
 }
 
 type journalInput struct {
-	pageQuery
+	PageQuery
 	Order string `query:"order" maxLength:"64"`
 	Type  string `query:"type" maxLength:"64" doc:"For example order.placed."`
 }

@@ -11,7 +11,7 @@ func (s *Server) couponRoutes() {
 		s.listCoupons)
 }
 
-func (s *Server) listCoupons(ctx context.Context, in *struct{ pageQuery }) (
+func (s *Server) listCoupons(ctx context.Context, in *struct{ PageQuery }) (
 	*answer[passed[api.CouponList]], error) {
 	return pass[api.CouponList](ctx, s,
 		&api.ListCoupons{Page: in.page(), User: callerOf(ctx).User})

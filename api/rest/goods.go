@@ -16,7 +16,7 @@ func (s *Server) goodsRoutes() {
 }
 
 type productsInput struct {
-	pageQuery
+	PageQuery
 	Search   string `query:"search" maxLength:"200" doc:"Words that the name must all contain."`
 	Category string `query:"category" maxLength:"200" doc:"A path such as Men/Tops."`
 }
@@ -28,12 +28,12 @@ func (s *Server) listProducts(ctx context.Context, in *productsInput) (
 		&api.ListProducts{Page: in.page(), Search: in.Search, Category: in.Category})
 }
 
-func (s *Server) getProduct(ctx context.Context, in *byID) (
+func (s *Server) getProduct(ctx context.Context, in *ByID) (
 	*answer[passed[api.Product]], error) {
 	return pass[api.Product](ctx, s, &api.GetProduct{ID: in.ID})
 }
 
-func (s *Server) getSKU(ctx context.Context, in *byID) (*answer[api.SKU], error) {
+func (s *Server) getSKU(ctx context.Context, in *ByID) (*answer[api.SKU], error) {
 	skus, err := s.skus(ctx, []string{in.ID})
 	if err != nil {
 		return nil, err

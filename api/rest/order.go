@@ -43,7 +43,7 @@ func (s *Server) orderRoutes() {
 }
 
 type ordersInput struct {
-	pageQuery
+	PageQuery
 	State string `query:"state" enum:"pending,placed,paid,refused,closing,cancelled"`
 }
 
@@ -53,13 +53,14 @@ func (s *Server) listOrders(ctx context.Context, in *ordersInput) (
 		&api.ListOrders{Page: in.page(), User: callerOf(ctx).User, State: in.State})
 }
 
-// waiting is the query parameter of what may wait.
-type waiting struct {
+// Waiting is the query parameter of what may wait; embed it in an input.
+type Waiting struct {
+	// Wait is a duration or a number of seconds, at most MaxWait.
 	Wait string `query:"wait" maxLength:"16" doc:"Such as 5s or 5; at most 10 s."`
 }
 
 // parse reads the wait, which is unless when nothing was said.
-func (w *waiting) parse(unless time.Duration) (time.Duration, error) {
+func (w *Waiting) parse(unless time.Duration) (time.Duration, error) {
 	if w.Wait == "" {
 		return unless, nil
 	}
@@ -153,7 +154,7 @@ type waitFor struct {
 
 type orderInput struct {
 	ID string `path:"id" maxLength:"64"`
-	waiting
+	Waiting
 	Known string `query:"known" maxLength:"16" doc:"The state known; the answer waits for another."`
 }
 

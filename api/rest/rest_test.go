@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -375,17 +376,13 @@ func walk(v any, found func(ref string)) {
 func TestDocsPageIsOffline(t *testing.T) {
 	s := alone(t, nil)
 	page := string(call(t, s, "GET", "/docs/", nil).want(200).body)
-	if strings.Contains(page, "https://") || strings.Contains(page, "http://") {
-		t.Errorf("the page refers elsewhere: %s", page)
+	parts := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllStringSubmatch(page, -1)
+	for _, part := range parts {
+		// What is elsewhere is not found here.
+		call(t, s, "GET", part[1], nil).want(200)
 	}
-	scripts := 0
-	for _, part := range strings.Split(page, `src="`)[1:] {
-		src, _, _ := strings.Cut(part, `"`)
-		call(t, s, "GET", src, nil).want(200)
-		scripts++
-	}
-	if scripts == 0 || !strings.Contains(page, "openapi.json") {
-		t.Errorf("%d scripts: %s", scripts, page)
+	if len(parts) < 3 || !strings.Contains(page, "openapi.json") {
+		t.Errorf("%d parts: %s", len(parts), page)
 	}
 }
 

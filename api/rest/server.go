@@ -341,18 +341,21 @@ type created[T any] struct {
 // none is an answer, or an input, without anything in it.
 type none struct{}
 
-// byID is the input of what is about one thing.
-type byID struct {
+// ByID is the input of what is about one thing; embed it in an input.
+type ByID struct {
+	// ID names it.
 	ID string `path:"id" minLength:"1" maxLength:"64"`
 }
 
-// pageQuery are the query parameters of a list.
-type pageQuery struct {
+// PageQuery are the query parameters of a list; embed it in an input.
+type PageQuery struct {
+	// Cursor is the next of the page before.
 	Cursor string `query:"cursor" maxLength:"200" doc:"The next of the page before."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items wanted."`
+	// Limit is the most items wanted, 1 to api.MaxPage.
+	Limit int `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items wanted."`
 }
 
-func (p *pageQuery) page() api.Page { return api.Page{Cursor: p.Cursor, Limit: p.Limit} }
+func (p *PageQuery) page() api.Page { return api.Page{Cursor: p.Cursor, Limit: p.Limit} }
 
 // passed is the JSON of a T that an actor answered, passed on as it is.
 type passed[T any] struct{ JSON json.RawMessage }

@@ -19,7 +19,7 @@ import (
 const minSubmit = time.Second
 
 type submitInput struct {
-	waiting
+	Waiting
 	Body submission
 }
 

@@ -256,11 +256,7 @@ type makeAddressInput struct {
 
 func (s *Server) makeAddress(ctx context.Context, in *makeAddressInput) (
 	*created[api.Address], error) {
-	id, who := api.NewID(api.PrefixAddress), callerOf(ctx).User
-	if in.Key != "" {
-		id = api.DeriveID(api.PrefixAddress, time.Unix(0, 0), who+"\x00"+in.Key)
-	}
-	out, err := s.saveAddress(ctx, in.messageID(ctx, "address"), in.Body.address(id))
+	out, err := s.saveAddress(ctx, in.messageID(ctx, "address"), in.Body.address(""))
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +270,7 @@ func (s *Server) saveAddress(ctx context.Context, id string, a api.Address) (
 }
 
 type putAddressInput struct {
-	byID
+	ByID
 	Body addressFields
 }
 
@@ -291,12 +287,12 @@ func (s *Server) putAddress(ctx context.Context, in *putAddressInput) (
 	return &answer[api.Address]{*out}, nil
 }
 
-func (s *Server) deleteAddress(ctx context.Context, in *byID) (*none, error) {
+func (s *Server) deleteAddress(ctx context.Context, in *ByID) (*none, error) {
 	m := &api.DeleteAddress{User: callerOf(ctx).User, Address: in.ID}
 	return nil, s.Edge.Do(ctx, api.NewID("address"), m, nil)
 }
 
-func (s *Server) makeAddressDefault(ctx context.Context, in *byID) (
+func (s *Server) makeAddressDefault(ctx context.Context, in *ByID) (
 	*answer[api.Address], error) {
 	a, err := s.address(ctx, in.ID)
 	if err != nil {

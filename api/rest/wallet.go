@@ -22,7 +22,7 @@ func (s *Server) walletOf(user string) *api.GetWallet {
 }
 
 type entriesInput struct {
-	pageQuery
+	PageQuery
 	Unit string `query:"unit" pattern:"^[A-Z]{3,8}$" doc:"POINT or a currency."`
 }
 

@@ -1,0 +1,483 @@
+package goods
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"ordo/actors"
+	"ordo/api"
+)
+
+// putProducts makes or changes products and SKUs, all or none. Rows C1, C2.
+func putProducts(tx *actors.Tx, m *api.PutProducts) error {
+	if err := checkProducts(m); err != nil {
+		return err
+	}
+	if err := checkCurrency(tx, m); err != nil {
+		return err
+	}
+	made := map[string]bool{}
+	for i := range m.Products {
+		if err := checkOwner(tx, fmt.Sprintf("products[%d]", i), &m.Products[i], made); err != nil {
+			return err
+		}
+	}
+	for i := range m.Products {
+		if err := putProduct(tx, &m.Products[i]); err != nil {
+			return err
+		}
+		for j := range m.Products[i].SKUs {
+			s := &m.Products[i].SKUs[j]
+			if err := putSKU(tx, m.Products[i].ID, s); err != nil {
+				return err
+			}
+			if !made[s.ID] {
+				continue
+			}
+			if err := firstStock(tx, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkCurrency holds all prices to the one currency of the shop, which is
+// that of any SKU.
+func checkCurrency(tx *actors.Tx, m *api.PutProducts) error {
+	var currency string
+	err := tx.Row(`SELECT currency FROM sku LIMIT 1`).Scan(&currency)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	for i := range m.Products {
+		for j := range m.Products[i].SKUs {
+			price := m.Products[i].SKUs[j].Price
+			if currency == "" {
+				currency = price.Currency
+			}
+			if price.Currency != currency {
+				return invalid(fmt.Sprintf("products[%d].skus[%d].price", i, j),
+					"the shop sells in %s, not in %s", currency, price.Currency)
+			}
+		}
+	}
+	return nil
+}
+
+// checkOwner refuses a SKU of another product and too many SKUs, and notes in
+// made which SKUs are new.
+func checkOwner(tx *actors.Tx, at string, p *api.Product, made map[string]bool) error {
+	n := 0
+	if err := tx.Row(`SELECT count(*) FROM sku WHERE product = ?`, p.ID).Scan(&n); err != nil {
+		return err
+	}
+	for i := range p.SKUs {
+		var owner string
+		err := tx.Row(`SELECT product FROM sku WHERE id = ?`, p.SKUs[i].ID).Scan(&owner)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			made[p.SKUs[i].ID] = true
+			n++
+		case err != nil:
+			return err
+		case owner != p.ID:
+			return invalid(fmt.Sprintf("%s.skus[%d].id", at, i),
+				"SKU %s belongs to product %s", p.SKUs[i].ID, owner)
+		}
+	}
+	if n > maxSKUs {
+		return api.Refuse(api.CodeTooLarge, "the product would have more than %d SKUs", maxSKUs).
+			At(at + ".skus")
+	}
+	return nil
+}
+
+func putProduct(tx *actors.Tx, p *api.Product) error {
+	categories := p.Categories
+	if categories == nil {
+		categories = []string{}
+	}
+	if _, err := tx.Exec(`INSERT INTO product (id, name, search, categories, attributes)
+		VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET name = excluded.name, search = excluded.search,
+		categories = excluded.categories, attributes = excluded.attributes`,
+		p.ID, p.Name, strings.ToLower(p.Name), string(api.Raw(categories)),
+		pairsText(p.Attributes)); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`DELETE FROM category WHERE product = ?`, p.ID); err != nil {
+		return err
+	}
+	for _, c := range categories {
+		for _, path := range ancestors(c) {
+			if _, err := tx.Exec(`INSERT INTO category (path, product) VALUES (?, ?)
+				ON CONFLICT DO NOTHING`, path, p.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pairsText is the column of named values: JSON, or nothing when there are
+// none, which saves most readers the decoding.
+func pairsText(pairs map[string]string) string {
+	if len(pairs) == 0 {
+		return ""
+	}
+	return string(api.Raw(pairs))
+}
+
+func putSKU(tx *actors.Tx, product string, s *api.SKU) error {
+	_, err := tx.Exec(`INSERT INTO sku (id, product, name, options, picture, price, currency,
+		max_per_order, max_per_user, off_sale) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET name = excluded.name, options = excluded.options,
+		picture = excluded.picture, price = excluded.price, currency = excluded.currency,
+		max_per_order = excluded.max_per_order, max_per_user = excluded.max_per_user,
+		off_sale = excluded.off_sale`,
+		s.ID, product, s.Name, pairsText(s.Options), s.Picture, s.Price.Amount, s.Price.Currency,
+		s.MaxPerOrder, s.MaxPerUser, s.OffSale)
+	return err
+}
+
+// firstStock opens the ledger of a new SKU.
+func firstStock(tx *actors.Tx, s *api.SKU) error {
+	if _, err := tx.Exec(`INSERT INTO stock (sku) VALUES (?)`, s.ID); err != nil || s.Stock == 0 {
+		return err
+	}
+	return change(tx, api.StockEntry{SKU: s.ID, Kind: api.LedgerReceive, Stock: s.Stock,
+		Cause: tx.MessageID(), Reason: "first stock"})
+}
+
+// change writes a row of the ledger, by which the stock changes. The statement
+// itself guards that no unit is locked or taken away that is not there: for a
+// lock of n units the condition is stock - locked >= n, and where it fails the
+// row lacks its prev. Handlers check before they write, so that is a fault.
+// Rows C4, C7.
+func change(tx *actors.Tx, e api.StockEntry) error {
+	_, err := tx.Exec(`INSERT INTO ledger (sku, prev, kind, stock, locked, cause, reason, at)
+		VALUES (?1, (SELECT last FROM stock WHERE sku = ?1 AND stock - locked >= ?4 - ?3),
+		?2, ?3, ?4, ?5, ?6, ?7)`,
+		e.SKU, e.Kind, e.Stock, e.Locked, e.Cause, e.Reason, tx.Now())
+	return err
+}
+
+// receiveStock adds units.
+func receiveStock(tx *actors.Tx, m *api.ReceiveStock) error {
+	if !isQuantity(m.Quantity) {
+		return invalid("quantity", "not a number of 1 to %d", api.MaxQuantity)
+	}
+	return correct(tx, api.StockEntry{SKU: m.SKU, Kind: api.LedgerReceive, Stock: m.Quantity,
+		Reason: m.Reason})
+}
+
+// adjustStock corrects the number of units, for a reason.
+func adjustStock(tx *actors.Tx, m *api.AdjustStock) error {
+	switch d := m.Difference; {
+	case d == 0 || d < -api.MaxQuantity || d > api.MaxQuantity:
+		return invalid("difference", "not a number of -%d to %[1]d, or 0", api.MaxQuantity)
+	case strings.TrimSpace(m.Reason) == "":
+		return invalid("reason", "a correction needs a reason")
+	}
+	return correct(tx, api.StockEntry{SKU: m.SKU, Kind: api.LedgerAdjust, Stock: m.Difference,
+		Reason: m.Reason})
+}
+
+// correct changes the stock on an operator's word, within 0 to MaxStock and
+// never below what is locked.
+func correct(tx *actors.Tx, e api.StockEntry) error {
+	if !isText(e.Reason, maxReason) {
+		return invalid("reason", "not one line of at most %d characters", maxReason)
+	}
+	var stock, locked int64
+	err := tx.Row(`SELECT stock, locked FROM stock WHERE sku = ?`, e.SKU).Scan(&stock, &locked)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return api.Refuse(api.CodeUnknownSKU, "there is no such SKU").At("sku")
+	case err != nil:
+		return err
+	case stock+e.Stock > api.MaxStock:
+		return invalid("quantity", "there would be more than %d units", api.MaxStock)
+	case stock+e.Stock < locked:
+		return api.Refuse(api.CodeOutOfStock, "%d units of %s are locked by orders", locked, e.SKU).
+			With([]api.Shortage{{SKU: e.SKU, Wanted: -e.Stock, Left: stock - locked}})
+	}
+	e.Cause = tx.MessageID()
+	return change(tx, e)
+}
+
+// reserveStock locks all lines of an order, or none. Rows C4, C5, C9, S3.
+func reserveStock(tx *actors.Tx, m *api.ReserveStock) error {
+	return tx.Do(m.Step, func() (any, error) {
+		if err := checkLines(m); err != nil {
+			return nil, err
+		}
+		wants, err := readWants(tx, m)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkWants(m, wants); err != nil {
+			return nil, err
+		}
+		data, err := snapshots(m, wants)
+		if err != nil {
+			return nil, err
+		}
+		return data, lock(tx, m, wants)
+	})
+}
+
+func checkLines(m *api.ReserveStock) error {
+	switch {
+	case !isName(m.User, maxCode):
+		return invalid("user", "not the id of a user")
+	case len(m.Lines) == 0:
+		return invalid("lines", "there are no lines")
+	case len(m.Lines) > api.MaxLines:
+		return api.Refuse(api.CodeTooLarge, "more than %d lines", api.MaxLines).At("lines")
+	}
+	for i := range m.Lines {
+		switch l := &m.Lines[i]; {
+		case !isCode(l.SKU):
+			return invalid(fmt.Sprintf("lines[%d].sku", i), "not the code of a SKU")
+		case !isQuantity(l.Quantity):
+			return invalid(fmt.Sprintf("lines[%d].quantity", i), "not a number of 1 to %d",
+				api.MaxQuantity)
+		case !isPrice(l.Price):
+			return invalid(fmt.Sprintf("lines[%d].price", i), "not an amount of 0 to %d in a currency",
+				api.MaxAmount)
+		}
+	}
+	return nil
+}
+
+func readWants(tx *actors.Tx, m *api.ReserveStock) (*wantList, error) {
+	w := &wantList{skus: make([]want, 0, len(m.Lines)), at: make([]int, len(m.Lines))}
+	places := make(map[string]int, len(m.Lines))
+	for i, l := range m.Lines {
+		place, ok := places[l.SKU]
+		if !ok {
+			place = len(w.skus)
+			places[l.SKU] = place
+			w.skus = append(w.skus, want{held: held{SKU: l.SKU}})
+			if err := readWant(tx, m.User, &w.skus[place]); err != nil {
+				return nil, err
+			}
+		}
+		w.skus[place].Quantity += l.Quantity
+		w.at[i] = place
+	}
+	return w, nil
+}
+
+func readWant(tx *actors.Tx, user string, w *want) error {
+	var options string
+	s := &w.item
+	err := tx.Row(`SELECT s.product, s.name, s.options, s.picture, s.price, s.currency,
+		s.max_per_order, s.max_per_user, k.stock - k.locked
+		FROM sku s JOIN stock k ON k.sku = s.id WHERE s.id = ? AND NOT s.off_sale`, w.SKU).
+		Scan(&s.Product, &s.Name, &options, &s.Picture, &s.Price.Amount, &s.Price.Currency,
+			&w.maxPerOrder, &w.maxPerUser, &w.left)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.SKU = w.SKU
+	if s.Options, err = readPairs(options); err != nil || w.maxPerUser == 0 {
+		return err
+	}
+	w.Counted = true
+	err = tx.Row(`SELECT units FROM taken WHERE sku = ? AND user_id = ?`, w.SKU, user).
+		Scan(&w.taken)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	return err
+}
+
+// checkWants names everything that is wrong of the first kind that applies:
+// unknown, other price, over a limit, short.
+func checkWants(m *api.ReserveStock, w *wantList) error {
+	var unknown []string
+	var limits, short []api.Shortage
+	for i := range w.skus {
+		s := &w.skus[i]
+		if s.item.Product == "" {
+			unknown = append(unknown, s.SKU)
+			continue
+		}
+		if most, ok := s.allowed(); ok && s.Quantity > most {
+			limits = append(limits, api.Shortage{SKU: s.SKU, Wanted: s.Quantity, Left: most})
+		}
+		if s.Quantity > s.left {
+			short = append(short, api.Shortage{SKU: s.SKU, Wanted: s.Quantity, Left: s.left})
+		}
+	}
+	if unknown != nil {
+		return refuse(api.CodeUnknownSKU, "%d SKUs are not on sale", len(unknown), unknown)
+	}
+	if changes := priceChanges(m, w); changes != nil {
+		return refuse(api.CodePriceChanged, "%d prices have changed", len(changes), changes)
+	}
+	if limits != nil {
+		return refuse(api.CodeLimitExceeded, "%d SKUs are over a purchase limit", len(limits), limits)
+	}
+	if short != nil {
+		return refuse(api.CodeOutOfStock, "%d SKUs are short of stock", len(short), short)
+	}
+	return nil
+}
+
+func refuse(code api.Code, format string, n int, data any) error {
+	return api.Refuse(code, format, n).At("lines").With(data)
+}
+
+// allowed is how many units this order may have; ok is false without a limit.
+// Row C9.
+func (w *want) allowed() (most int64, ok bool) {
+	most = api.MaxQuantity * api.MaxLines
+	if w.maxPerOrder > 0 {
+		most = w.maxPerOrder
+	}
+	if w.maxPerUser > 0 {
+		most = min(most, max(0, w.maxPerUser-w.taken))
+	}
+	return most, w.maxPerOrder > 0 || w.maxPerUser > 0
+}
+
+// priceChanges are the lines whose price is not what the shopper saw. Row S3.
+func priceChanges(m *api.ReserveStock, w *wantList) (changes []api.PriceChange) {
+	for i, l := range m.Lines {
+		if now := w.skus[w.at[i]].item.Price; now != l.Price {
+			changes = append(changes, api.PriceChange{SKU: l.SKU, Seen: l.Price, Now: now})
+		}
+	}
+	return changes
+}
+
+// answerRoom is what a message needs beside the data of a step.
+const answerRoom = 4 << 10
+
+// snapshots is the JSON of the lines as they are now, an api.Reserved. It is
+// made before anything is written, because many lines with long texts may be
+// too much for a message.
+func snapshots(m *api.ReserveStock, w *wantList) (json.RawMessage, error) {
+	lines := make([]api.LineSnapshot, len(m.Lines))
+	for i, l := range m.Lines {
+		lines[i] = w.skus[w.at[i]].item
+		lines[i].Quantity = l.Quantity
+	}
+	data := api.Raw(api.Reserved{Lines: lines})
+	if len(data) > api.MaxMessage-answerRoom {
+		return nil, api.Refuse(api.CodeTooLarge, "the texts of these lines are too long for one order").
+			At("lines")
+	}
+	return data, nil
+}
+
+func lock(tx *actors.Tx, m *api.ReserveStock, w *wantList) error {
+	lines := make([]held, len(w.skus))
+	for i := range w.skus {
+		s := &w.skus[i]
+		lines[i] = s.held
+		if err := change(tx, api.StockEntry{SKU: s.SKU, Kind: api.LedgerLock, Locked: s.Quantity,
+			Cause: m.Order}); err != nil {
+			return err
+		}
+		if !s.Counted {
+			continue
+		}
+		if _, err := tx.Exec(`INSERT INTO taken (sku, user_id, units) VALUES (?, ?, ?)
+			ON CONFLICT DO UPDATE SET units = units + excluded.units`,
+			s.SKU, m.User, s.Quantity); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(`INSERT INTO hold (order_id, step, occurrence, user_id, state, lines)
+		VALUES (?, ?, ?, ?, 'held', ?)`,
+		m.Order, m.Name, m.Occurrence, m.User, string(api.Raw(lines)))
+	return err
+}
+
+// releaseStock unlocks what the step locked. What was sold in the meantime
+// stays sold. Row S8.
+func releaseStock(tx *actors.Tx, m *api.ReleaseStock) error {
+	return tx.Undo(m.Step, func() error {
+		var user, text string
+		err := tx.Row(`DELETE FROM hold WHERE order_id = ? AND step = ? AND occurrence = ?
+			AND state = 'held' RETURNING user_id, lines`, m.Order, m.Name, m.Occurrence).
+			Scan(&user, &text)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return unlock(tx, m.Order, user, text)
+	})
+}
+
+func unlock(tx *actors.Tx, order, user, text string) error {
+	lines, err := readHold(text)
+	if err != nil {
+		return err
+	}
+	for _, h := range lines {
+		if err := change(tx, api.StockEntry{SKU: h.SKU, Kind: api.LedgerUnlock, Locked: -h.Quantity,
+			Cause: order}); err != nil {
+			return err
+		}
+		if !h.Counted {
+			continue
+		}
+		if _, err := tx.Exec(`UPDATE taken SET units = units - ? WHERE sku = ? AND user_id = ?`,
+			h.Quantity, h.SKU, user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readHold(text string) (lines []held, err error) {
+	if err = json.Unmarshal([]byte(text), &lines); err != nil {
+		err = fmt.Errorf("hold: %w", err)
+	}
+	return lines, err
+}
+
+// sellStock takes what the order has locked out of the stock. It refuses with
+// CodeNotFound when the order has nothing locked, or not any more.
+func sellStock(tx *actors.Tx, m *api.SellStock) error {
+	return tx.Do(m.Step, func() (any, error) {
+		var all []held
+		err := tx.Each(func(r actors.Row) error {
+			var text string
+			if err := r.Scan(&text); err != nil {
+				return err
+			}
+			lines, err := readHold(text)
+			all = append(all, lines...)
+			return err
+		}, `UPDATE hold SET state = 'sold' WHERE order_id = ? AND state = 'held' RETURNING lines`,
+			m.Order)
+		if err != nil {
+			return nil, err
+		}
+		if len(all) == 0 {
+			return nil, api.Refuse(api.CodeNotFound, "order %s has no stock locked", m.Order)
+		}
+		for _, h := range all {
+			if err := change(tx, api.StockEntry{SKU: h.SKU, Kind: api.LedgerSell, Stock: -h.Quantity,
+				Locked: -h.Quantity, Cause: m.Order}); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	})
+}
