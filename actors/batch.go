@@ -137,13 +137,13 @@ func (e *Engine) run(created api.Time, in []Delivery, careful bool) (*Output, er
 }
 
 func (b *batch) begin() error {
-	_, err := b.e.w.exec("BEGIN IMMEDIATE")
+	_, err := b.e.w.Exec("BEGIN IMMEDIATE")
 	return err
 }
 
 // abort rolls back and returns err, so that what was done never happened.
 func (b *batch) abort(err error) error {
-	if _, rerr := b.e.w.exec("ROLLBACK"); rerr != nil {
+	if _, rerr := b.e.w.Exec("ROLLBACK"); rerr != nil {
 		return errors.Join(err, rerr)
 	}
 	return err
@@ -243,7 +243,7 @@ func (b *batch) remember(d *Delivery, r *api.Result) error {
 	if r.Value != nil {
 		value = string(r.Value)
 	}
-	_, err := b.e.w.exec(`INSERT INTO _edge (id, subject, hash, refusal, value, at)
+	_, err := b.e.w.Exec(`INSERT INTO _edge (id, subject, hash, refusal, value, at)
 		VALUES (?, ?, ?, ?, ?, ?)`, d.ID, d.Subject, r.Hash, refusal, value, b.now)
 	b.edges++
 	return err
@@ -260,9 +260,9 @@ func (b *batch) invoke(d *Delivery) error {
 
 // call runs the handler. A refusal leaves no writes behind.
 func (b *batch) call(d *Delivery) (tx *Tx, err error) {
-	tx = &Tx{conn: b.e.w, b: b, in: d, now: b.now}
+	tx = &Tx{Conn: b.e.w, b: b, in: d, now: b.now}
 	if b.careful {
-		if _, err := b.e.w.exec("SAVEPOINT message"); err != nil {
+		if _, err := b.e.w.Exec("SAVEPOINT message"); err != nil {
 			return tx, err
 		}
 	}
@@ -279,7 +279,7 @@ func (b *batch) call(d *Delivery) (tx *Tx, err error) {
 		if !b.careful {
 			return tx, errCareful
 		}
-		if _, rerr := b.e.w.exec("ROLLBACK TO message"); rerr != nil {
+		if _, rerr := b.e.w.Exec("ROLLBACK TO message"); rerr != nil {
 			return tx, rerr
 		}
 	}
@@ -297,7 +297,7 @@ func (b *batch) collect(d *Delivery, tx *Tx) error {
 		}
 		n++
 		b.given[receiver] = n
-		if _, err := b.e.w.exec(`INSERT INTO _outbox (receiver, number, subject, cause, body, at)
+		if _, err := b.e.w.Exec(`INSERT INTO _outbox (receiver, number, subject, cause, body, at)
 			VALUES (?, ?, ?, ?, ?, ?)`,
 			receiver, n, s.subject, d.ID, string(s.body), b.now); err != nil {
 			return err
@@ -313,7 +313,7 @@ func (b *batch) collect(d *Delivery, tx *Tx) error {
 // bury writes the dead letter of a message and counts the message as handled.
 func (b *batch) bury(d *Delivery, cause error) error {
 	b.pass(d)
-	if _, err := b.e.w.exec(`INSERT INTO _dead (id, subject, cause, body, error, attempts, at)
+	if _, err := b.e.w.Exec(`INSERT INTO _dead (id, subject, cause, body, error, attempts, at)
 		VALUES (?, ?, '', ?, ?, ?, ?)`,
 		d.ID, d.Subject, string(d.Body), cause.Error(), maxTries, b.now); err != nil {
 		return err
@@ -337,7 +337,7 @@ func (b *batch) bury(d *Delivery, cause error) error {
 }
 
 func (b *batch) incident(kind, text string) error {
-	_, err := b.e.w.exec(`INSERT INTO _incident (kind, text, at) VALUES (?, ?, ?)`,
+	_, err := b.e.w.Exec(`INSERT INTO _incident (kind, text, at) VALUES (?, ?, ?)`,
 		kind, text, b.now)
 	return err
 }
@@ -353,7 +353,7 @@ func (b *batch) commit(created api.Time) error {
 	if err := b.write(); err != nil {
 		return err
 	}
-	if _, err := b.e.w.exec("COMMIT"); err != nil {
+	if _, err := b.e.w.Exec("COMMIT"); err != nil {
 		return err
 	}
 	b.e.mu.Lock()
@@ -374,7 +374,7 @@ func (b *batch) commit(created api.Time) error {
 
 func (b *batch) write() error {
 	for sender, in := range b.in {
-		if _, err := b.e.w.exec(`INSERT INTO _in (sender, epoch, number) VALUES (?, ?, ?)
+		if _, err := b.e.w.Exec(`INSERT INTO _in (sender, epoch, number) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET number = excluded.number`,
 			sender, in.epoch, in.number); err != nil {
 			return err
@@ -387,7 +387,7 @@ func (b *batch) write() error {
 		return err
 	}
 	a := b.anchor
-	_, err := b.e.w.exec(`UPDATE _actor SET now = ?, created = ?, seq = ?, at = ?, msg_id = ?,
+	_, err := b.e.w.Exec(`UPDATE _actor SET now = ?, created = ?, seq = ?, at = ?, msg_id = ?,
 		handled = handled + ?, skipped = skipped + ?, late = late + ?`,
 		b.now, a.Created, int64(a.Seq), a.At, a.ID, b.out.Handled, b.out.Skipped, b.late)
 	return err
@@ -403,7 +403,7 @@ func (b *batch) forgetEdges() error {
 		}
 		return nil
 	}
-	if _, err := b.e.w.exec(`DELETE FROM _edge WHERE n IN
+	if _, err := b.e.w.Exec(`DELETE FROM _edge WHERE n IN
 		(SELECT n FROM _edge WHERE at < ? ORDER BY n LIMIT ?)`, cutoff, 2*b.edges+64); err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (b *batch) follow(c channelID, after int64, last inbound) (bool, error) {
 			"%s starts epoch %s after its number %d, but %d is committed here; run ordo repair",
 			c.sender, c.epoch, after, last.number))
 	}
-	if _, err := b.e.w.exec(`UPDATE _in SET retired = 1 WHERE sender = ?`, c.sender); err != nil {
+	if _, err := b.e.w.Exec(`UPDATE _in SET retired = 1 WHERE sender = ?`, c.sender); err != nil {
 		return false, err
 	}
 	b.retired[c.sender+"."+last.epoch] = true
@@ -210,7 +210,7 @@ func (b *batch) writeOutbound() error {
 	defer b.e.mu.Unlock()
 	for receiver, n := range b.given {
 		o := b.e.outboundOf(receiver)
-		if _, err := b.e.w.exec(`INSERT INTO _out (receiver, number, committed) VALUES (?, ?, ?)
+		if _, err := b.e.w.Exec(`INSERT INTO _out (receiver, number, committed) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET number = excluded.number, committed = excluded.committed`,
 			receiver, n, o.committed); err != nil {
 			return err
@@ -241,7 +241,7 @@ func (b *batch) prune(receiver string, o *outbound, fresh [2]int64) error {
 			return nil
 		}
 	}
-	n, err := b.e.w.exec(`DELETE FROM _outbox WHERE receiver = ? AND number BETWEEN ? AND ?`,
+	n, err := b.e.w.Exec(`DELETE FROM _outbox WHERE receiver = ? AND number BETWEEN ? AND ?`,
 		receiver, o.first, upTo)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -37,9 +36,9 @@ type Anchor struct {
 type Engine struct {
 	Spec *Spec
 	file *stores.File
-	w    *conn
+	w    *stores.Conn
 	// readers holds the idle read connections.
-	readers chan *conn
+	readers chan *stores.Conn
 	verbs   map[string]func(tx *Tx, body []byte) error
 	queries map[string]Endpoint
 
@@ -70,12 +69,12 @@ type inbound struct {
 // OpenEngine opens the actor's file at path, makes or migrates its tables and
 // loads what it knows.
 func OpenEngine(ctx context.Context, spec *Spec, path string) (*Engine, error) {
-	file, err := stores.Open(ctx, path)
+	file, err := stores.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Spec: spec, file: file, w: newConn(file.W), self: bus.Address(spec.Name),
-		readers: make(chan *conn, stores.MaxReaders)}
+	e := &Engine{Spec: spec, file: file, w: file.W, self: bus.Address(spec.Name),
+		readers: make(chan *stores.Conn, stores.MaxReaders)}
 	if err := e.open(ctx); err != nil {
 		file.Close()
 		return nil, fmt.Errorf("actors: open %s: %w", spec.Name, err)
@@ -90,16 +89,12 @@ func (e *Engine) open(ctx context.Context) error {
 	if err := e.file.Migrate(ctx, e.Spec.Name, e.Spec.Schema, e.Spec.Migrations); err != nil {
 		return err
 	}
-	if _, err := e.w.exec(`INSERT INTO _actor (one, owner, epoch) VALUES (1, ?, ?)
+	if _, err := e.w.Exec(`INSERT INTO _actor (one, owner, epoch) VALUES (1, ?, ?)
 		ON CONFLICT DO NOTHING`, rand.Text(), rand.Text()[:10]); err != nil {
 		return err
 	}
-	for range stores.MaxReaders {
-		c, err := e.file.R.Conn(ctx)
-		if err != nil {
-			return err
-		}
-		e.readers <- newConn(c)
+	for _, c := range e.file.R {
+		e.readers <- c
 	}
 	e.verbs, e.queries = e.handlers(), e.endpoints()
 	return e.load()
@@ -187,11 +182,11 @@ func (e *Engine) Ask(name string, body []byte) (answer any, err error) {
 func (e *Engine) read(fn func(v *View) error) error {
 	c := <-e.readers
 	defer func() { e.readers <- c }()
-	if _, err := c.exec("BEGIN"); err != nil {
+	if _, err := c.Exec("BEGIN"); err != nil {
 		return err
 	}
 	err := fn(&View{c})
-	if _, cerr := c.exec("COMMIT"); cerr != nil && err == nil {
+	if _, cerr := c.Exec("COMMIT"); cerr != nil && err == nil {
 		err = cerr
 	}
 	return err
@@ -199,15 +194,22 @@ func (e *Engine) read(fn func(v *View) error) error {
 
 // NewEpoch makes this file a new owner: its numbers go on under a new epoch.
 func (e *Engine) NewEpoch() error {
-	if _, err := e.w.exec(`UPDATE _out SET after = number`); err != nil {
+	if _, err := e.w.Exec(`UPDATE _out SET after = number`); err != nil {
 		return err
 	}
-	if _, err := e.w.exec(`UPDATE _actor SET owner = ?, epoch = ?`,
+	if _, err := e.w.Exec(`UPDATE _actor SET owner = ?, epoch = ?`,
 		rand.Text(), rand.Text()[:10]); err != nil {
 		return err
 	}
 	return e.load()
 }
 
+// View is committed state, read in one transaction. It is good only inside of
+// the call that got it.
+type View struct{ *stores.Conn }
+
+// Row is one row of a result.
+type Row = stores.Row
+
 // ErrNoRows is what Row.Scan answers when there is no row.
-var ErrNoRows = sql.ErrNoRows
+var ErrNoRows = stores.ErrNoRows

@@ -11,13 +11,14 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/stores"
 )
 
 // Tx is what a handler may do: read and write the actor's own database, send
 // messages that leave when it is committed, and ask what time it is in the
 // stream. It is good only inside of the handler's call.
 type Tx struct {
-	*conn
+	*stores.Conn
 	b      *batch
 	in     *Delivery
 	now    api.Time
@@ -58,7 +59,7 @@ func (tx *Tx) NewID(prefix string) string {
 // Exec runs a statement that writes and returns the number of rows changed.
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
 	tx.writes++
-	return tx.exec(query, args...)
+	return tx.Conn.Exec(query, args...)
 }
 
 // Row reads one row; its Scan answers ErrNoRows when there is none. The
@@ -67,7 +68,7 @@ func (tx *Tx) Row(query string, args ...any) Row {
 	if !strings.HasPrefix(query, "SELECT") {
 		tx.writes++
 	}
-	return tx.conn.Row(query, args...)
+	return tx.Conn.Row(query, args...)
 }
 
 // Each calls scan for every row of the result until it returns an error. The
@@ -76,7 +77,7 @@ func (tx *Tx) Each(scan func(Row) error, query string, args ...any) error {
 	if !strings.HasPrefix(query, "SELECT") {
 		tx.writes++
 	}
-	return tx.conn.Each(scan, query, args...)
+	return tx.Conn.Each(scan, query, args...)
 }
 
 // Send sends a message to the actor that handles it, when and only when this
@@ -233,7 +234,7 @@ func (tx *Tx) doFirst(result *api.StepResult, do func() (any, error)) error {
 func (tx *Tx) attempt(do func() (any, error)) (any, error) {
 	writes, mark := tx.writes, tx.acts
 	if tx.b.careful {
-		if _, err := tx.exec("SAVEPOINT attempt"); err != nil {
+		if _, err := tx.Conn.Exec("SAVEPOINT attempt"); err != nil {
 			return nil, err
 		}
 	}
@@ -248,7 +249,7 @@ func (tx *Tx) attempt(do func() (any, error)) (any, error) {
 	if !tx.b.careful {
 		return nil, errCareful
 	}
-	if _, rerr := tx.exec("ROLLBACK TO attempt"); rerr != nil {
+	if _, rerr := tx.Conn.Exec("ROLLBACK TO attempt"); rerr != nil {
 		return nil, rerr
 	}
 	return value, err

@@ -20,36 +20,34 @@ import (
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/database"
 	"golang.org/x/sys/unix"
-	"modernc.org/sqlite" // also registers the driver "sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+	"zombiezen.com/go/sqlite"
 )
 
-// MaxReaders is the size of the read-only pool of one file.
+// MaxReaders is the number of connections of one file that only read.
 const MaxReaders = 4
 
 // ErrLocked is returned by Open when another process or actor holds the file.
 var ErrLocked = errors.New("the database file is held by another owner")
 
-// File is one actor's SQLite database: one writer connection and a pool of
-// read-only ones. WAL with synchronous=FULL, so a commit has reached the disk
-// when it returns.
+// File is one actor's SQLite database: one writer connection and a few that
+// only read. WAL with synchronous=FULL, so a commit has reached the disk when
+// it returns.
 type File struct {
 	// Path of the database file; the write-ahead log stands beside it.
 	Path string
-	// W is the only connection that writes. It must be used by one goroutine
-	// at a time.
-	W *sql.Conn
-	// R reads committed state, concurrently.
-	R *sql.DB
+	// W is the only connection that writes.
+	W *Conn
+	// R are the connections that read committed state.
+	R []*Conn
 
-	w    *sql.DB
 	lock *os.File
 }
 
 // Open opens or makes the database file at path, makes its directory, takes
 // the file lock (ErrLocked) and checks the pages of an existing file with
 // quick_check. Close it after use.
-func Open(ctx context.Context, path string) (*File, error) {
+func Open(path string) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
 	}
@@ -58,29 +56,31 @@ func Open(ctx context.Context, path string) (*File, error) {
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
 	}
 	f := &File{Path: path, lock: lock}
-	if err := f.open(ctx); err != nil {
+	if err := f.open(); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
 	}
 	return f, nil
 }
 
-func (f *File) open(ctx context.Context) (err error) {
-	if f.w, err = sql.Open("sqlite", dsn(f.Path, "rwc",
-		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "busy_timeout(5000)",
-		"cache_size(-16384)", "wal_autocheckpoint(4000)", "temp_store(MEMORY)",
-		"journal_size_limit(67108864)")); err != nil {
+func (f *File) open() (err error) {
+	if f.W, err = openConn(f.Path, sqlite.OpenReadWrite|sqlite.OpenCreate, "busy_timeout=5000",
+		"journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16384",
+		"wal_autocheckpoint=4000", "temp_store=MEMORY", "journal_size_limit=67108864"); err != nil {
 		return err
 	}
-	f.w.SetMaxOpenConns(1)
-	if f.W, err = f.w.Conn(ctx); err != nil {
+	if err := quickCheck(f.W); err != nil {
 		return err
 	}
-	if err := quickCheck(ctx, f.W); err != nil {
-		return err
+	for range MaxReaders {
+		r, err := openConn(f.Path, sqlite.OpenReadOnly, "busy_timeout=5000", "query_only=ON",
+			"cache_size=-4096")
+		if err != nil {
+			return err
+		}
+		f.R = append(f.R, r)
 	}
-	f.R, err = OpenReadOnly(f.Path)
-	return err
+	return nil
 }
 
 // OpenReadOnly opens a database file for reading, also one that an actor is
@@ -91,7 +91,6 @@ func OpenReadOnly(path string) (*sql.DB, error) {
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
 	}
 	db.SetMaxOpenConns(MaxReaders)
-	db.SetMaxIdleConns(MaxReaders)
 	return db, nil
 }
 
@@ -100,9 +99,9 @@ func dsn(path, mode string, pragmas ...string) string {
 	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}).String()
 }
 
-func quickCheck(ctx context.Context, conn *sql.Conn) error {
+func quickCheck(c *Conn) error {
 	var result string
-	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&result); err != nil {
+	if err := c.Row("PRAGMA quick_check(1)").Scan(&result); err != nil {
 		return fmt.Errorf("quick_check: %w", err)
 	}
 	if result != "ok" {
@@ -169,33 +168,14 @@ func (f *File) Migrate(ctx context.Context, name, schema string, more fs.FS) err
 // Close closes the connections and gives the lock back.
 func (f *File) Close() error {
 	var errs []error
-	if f.R != nil {
-		errs = append(errs, f.R.Close())
+	for _, r := range f.R {
+		errs = append(errs, r.Close())
 	}
 	if f.W != nil {
 		errs = append(errs, f.W.Close())
 	}
-	if f.w != nil {
-		errs = append(errs, f.w.Close())
-	}
 	errs = append(errs, f.lock.Close())
 	return errors.Join(errs...)
-}
-
-// IsFault tells a fault of the store (disk full, input/output, lock, damage)
-// from a fault of the statement, such as a broken constraint.
-func IsFault(err error) bool {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return errors.Is(err, sql.ErrConnDone) || errors.Is(err, context.Canceled)
-	}
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
-		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB,
-		sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PERM:
-		return true
-	}
-	return false
 }
 
 // Version is the version of the SQLite library, for example 3.51.3.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -183,12 +184,20 @@ func (p *checkoutPage) keep(user string, fromCart bool, now api.Time) stores.Che
 }
 
 // together runs all at once, waits for all, and returns the first error in
-// their order.
+// their order. A panic beside the request's own goroutine becomes an error,
+// because it would end the process.
 func together(all ...func() error) error {
 	errs := make([]error, len(all))
 	var wait sync.WaitGroup
 	for i, f := range all[1:] {
-		wait.Go(func() { errs[i+1] = f() })
+		wait.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					errs[i+1] = fmt.Errorf("panic: %v\n%s", v, debug.Stack())
+				}
+			}()
+			errs[i+1] = f()
+		})
 	}
 	errs[0] = all[0]()
 	wait.Wait()

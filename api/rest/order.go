@@ -249,20 +249,23 @@ func (s *Server) watchOrder(ctx context.Context, in *struct {
 		r, w := humachi.Unwrap(hc)
 		st := newStream(w.(*exchange))
 		// A stream that breaks off has nobody left to be told.
-		_ = s.streamOrder(r.Context(), st, o, feed{in.ID, user, token})
+		_ = s.streamOrder(r.Context(), st, o, feed{order: in.ID, user: user, token: token})
 	}}, nil
 }
 
-// feed is what an event stream is about and for whom.
-type feed struct{ order, user, token string }
+// feed is what an event stream is about and for whom, and what it waits for.
+type feed struct {
+	order, user, token string
+	watch              *bus.Watch
+	beat               *time.Ticker
+}
 
 func (s *Server) streamOrder(ctx context.Context, st *stream, o *seen, f feed) error {
 	ctx, cancel := context.WithTimeout(ctx, streamLimit)
 	defer cancel()
-	w := s.Edge.Watch(f.order)
-	defer w.Stop()
-	beat := time.NewTicker(streamPoll)
-	defer beat.Stop()
+	f.watch, f.beat = s.Edge.Watch(f.order), time.NewTicker(streamPoll)
+	defer f.watch.Stop()
+	defer f.beat.Stop()
 	if err := st.event(o); err != nil {
 		return err
 	}
@@ -276,23 +279,22 @@ func (s *Server) streamOrder(ctx context.Context, st *stream, o *seen, f feed) e
 		if err != nil || o.over() {
 			return err
 		}
-		next, err = s.next(ctx, st, w, beat, f)
+		next, err = s.next(ctx, st, &f)
 	}
 	return err
 }
 
 // next is the order at its next wake-up or heartbeat; nil when nobody could be
 // asked.
-func (s *Server) next(ctx context.Context, st *stream, w *bus.Watch, beat *time.Ticker,
-	f feed) (*seen, error) {
+func (s *Server) next(ctx context.Context, st *stream, f *feed) (*seen, error) {
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-s.closing:
 		return nil, context.Canceled
-	case raw := <-w.C:
+	case raw := <-f.watch.C:
 		return readOrder(raw)
-	case <-beat.C:
+	case <-f.beat.C:
 	}
 	if _, err := s.Sessions.Get(ctx, f.token); api.AsError(err) != nil {
 		return nil, err

@@ -299,3 +299,27 @@ func TestCancel(t *testing.T) {
 		return r
 	}, 200)
 }
+
+// Without NATS nothing can be decided: 503, which says to try again, and never
+// a fault.
+func TestNATSAway(t *testing.T) {
+	s := newShop(t)
+	u := s.shopper("ann@example.com")
+	p := u.buyNow("mug", 1)
+	s.server.Shutdown()
+	for _, r := range []*reply{
+		u.call("GET", "/v1/cart", nil),
+		u.call("POST", "/v1/orders?wait=0s", u.order(p)),
+		u.call("POST", "/v1/checkouts", object{"sku": "mug"}),
+		s.send("GET", "/v1/products", nil),
+		s.admin("POST", "/admin/v1/stock/receive", object{"sku": "mug", "quantity": 1}),
+	} {
+		p := r.refused(503, api.CodeUnavailable)
+		if r.header.Get("Retry-After") == "" || strings.Contains(p.Detail, "nats") {
+			t.Errorf("%s: %v %+v", r.what, r.header, p)
+		}
+	}
+	// What needs nobody else is still answered.
+	s.send("GET", "/livez", nil).want(200)
+	s.send("GET", "/openapi.json", nil).want(200)
+}

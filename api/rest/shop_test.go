@@ -57,7 +57,8 @@ func newShop(t *testing.T) *shop {
 	s.startAll()
 	cfg := rest.Config{Edge: s.edge, AdminToken: adminToken, Currency: "GBP", Log: quiet()}
 	var err error
-	if cfg.Sessions, err = stores.NewSessions(s.bucket(bus.BucketSession), bus.SessionTTL); err != nil {
+	if cfg.Sessions, err = stores.NewSessions(s.bucket(bus.BucketSession),
+		bus.SessionTTL); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cfg.Sessions.Close() })

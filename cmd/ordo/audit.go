@@ -25,7 +25,7 @@ type AuditCmd struct {
 	JSON bool     `name:"json" help:"Print the result as JSON."`
 }
 
-// Deviation is one thing that does not add up.
+// deviation is one thing that does not add up.
 type deviation struct {
 	// Check names the rule, for example holds.
 	Check string `json:"check"`
@@ -46,7 +46,7 @@ type auditResult struct {
 	InFlight int `json:"in_flight"`
 	// Excused counts deviations of orders that have a message in flight.
 	Excused int `json:"excused"`
-	// Checks ran; Left out are those whose files are not there.
+	// Checks ran; LeftOut are those whose files are not there.
 	Checks  []string `json:"checks"`
 	LeftOut []string `json:"left_out"`
 	// Orders counts the orders by state.

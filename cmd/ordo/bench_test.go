@@ -87,7 +87,7 @@ func TestWireSpeaksHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		err := o.submit(w)
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("order %d: %v, want %q", i, err, want)
 		}
 	}

@@ -45,7 +45,7 @@ type request struct {
 	Repeat bool
 }
 
-// problem is an answer that says no. Row F1 and the table of codes in api/rest.
+// problem is an answer that says no. Its codes are those of api.
 type problem struct {
 	Status int      `json:"status"`
 	Code   api.Code `json:"code"`

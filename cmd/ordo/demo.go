@@ -28,7 +28,7 @@ const demoPassword = "ordo-demo"
 type DemoCmd struct {
 	Once bool   `help:"Print the summary and exit."`
 	HTTP string `help:"Address of the REST API." default:"127.0.0.1:8080" placeholder:"ADDR"`
-	NATS string `name:"nats-listen" help:"Address for the nats CLI; empty for none." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	NATS string `name:"nats-listen" help:"Address for the nats CLI." default:"127.0.0.1:4222"`
 }
 
 // demo is what the banner shows.

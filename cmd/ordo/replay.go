@@ -40,7 +40,7 @@ type ReplayCmd struct {
 	JSON        bool   `name:"json" help:"Print the result as JSON."`
 }
 
-// Result is what a replay did. Offered orders are placed, paid, refused or
+// replayResult is what a replay did. Offered orders are placed, paid, refused or
 // skipped; skips count rows of the trace by reason.
 type replayResult struct {
 	Orders struct {
