@@ -220,6 +220,9 @@ func (e *Edge) AskActor(ctx context.Context, to api.Route, q, answer any) error 
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	m, err := e.nc.RequestWithContext(ctx, QuerySubject(to.Actor, to.Verb), body)
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("bus: ask %s.%s: %w", to.Actor, to.Verb, err)
+	}
 	if err != nil {
 		return unavailable(fmt.Errorf("ask %s.%s: %w", to.Actor, to.Verb, err))
 	}

@@ -69,12 +69,13 @@ type Mailbox struct {
 	lastSeq  uint64    // stream sequence received last
 	caughtUp time.Time // when the stream was seen to hold nothing newer
 	status   chan nats.Status
+	timer    *time.Timer
 }
 
 // OpenMailbox opens an actor's mailbox. Call Seek before Receive.
 func OpenMailbox(nc *nats.Conn, js jetstream.JetStream, actor string) (*Mailbox, error) {
 	m := &Mailbox{nc: nc, js: js, stream: MailboxStream(actor), name: actor + "-" + Shard,
-		in: make(chan *nats.Msg, mailboxQueue)}
+		in: make(chan *nats.Msg, mailboxQueue), timer: time.NewTimer(heartbeat)}
 	sub, err := nc.ChanSubscribe(m.deliverSubject(), m.in)
 	if err != nil {
 		return nil, fmt.Errorf("bus: open mailbox %s: %w", actor, err)
@@ -178,22 +179,27 @@ func (m *Mailbox) drop() {
 
 // Receive appends the messages that are waiting to buf, max at most, and
 // waits for the first one until ctx ends (ctx.Err()) or a second passes
-// (nothing, nil). ErrBreak: the deliveries are no longer in sequence.
-func (m *Mailbox) Receive(ctx context.Context, buf []Message, max int) ([]Message, error) {
-	timer := time.NewTimer(heartbeat)
-	defer timer.Stop()
+// (nothing, nil). With linger it also waits for more, so that a busy mailbox
+// is committed in few large batches. ErrBreak: the deliveries are no longer in
+// sequence.
+func (m *Mailbox) Receive(ctx context.Context, buf []Message, max int, linger time.Duration) (
+	[]Message, error) {
+	m.timer.Reset(heartbeat)
 	select {
 	case <-ctx.Done():
 		return buf, ctx.Err()
 	case s := <-m.status:
 		return buf, fmt.Errorf("%w: connection %s", ErrBreak, s)
-	case <-timer.C:
+	case <-m.timer.C:
 		return buf, m.idle(ctx)
 	case msg := <-m.in:
 		var err error
 		if buf, err = m.take(buf, msg); err != nil {
 			return buf, err
 		}
+	}
+	if linger > 0 {
+		m.timer.Reset(linger)
 	}
 	for len(buf) < max {
 		select {
@@ -202,8 +208,20 @@ func (m *Mailbox) Receive(ctx context.Context, buf []Message, max int) ([]Messag
 			if buf, err = m.take(buf, msg); err != nil {
 				return buf, err
 			}
+			continue
 		default:
+		}
+		if linger == 0 {
 			return buf, nil
+		}
+		select {
+		case msg := <-m.in:
+			var err error
+			if buf, err = m.take(buf, msg); err != nil {
+				return buf, err
+			}
+		case <-m.timer.C:
+			linger = 0
 		}
 	}
 	return buf, nil

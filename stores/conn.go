@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 
 	"zombiezen.com/go/sqlite"
 
@@ -28,6 +29,8 @@ type Row interface {
 type Conn struct {
 	c   *sqlite.Conn
 	row row
+	// Statements counts the statements run; any goroutine may load it.
+	Statements atomic.Int64
 }
 
 // openConn opens a connection and runs the pragmas.
@@ -62,6 +65,7 @@ func (c *Conn) Close() error { return c.c.Close() }
 
 // start prepares a statement, binds its arguments and takes the first step.
 func (c *Conn) start(query string, args []any) (s *sqlite.Stmt, ok bool, err error) {
+	c.Statements.Add(1)
 	if s, err = c.c.Prepare(query); err != nil {
 		return nil, false, err
 	}

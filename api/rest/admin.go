@@ -55,7 +55,7 @@ type receiveInput struct {
 // receiveStock is row C8.
 func (s *Server) receiveStock(ctx context.Context, in *receiveInput) (*none, error) {
 	m := &api.ReceiveStock{SKU: in.Body.SKU, Quantity: in.Body.Quantity, Reason: in.Body.Reason}
-	return nil, s.Edge.Do(ctx, in.messageID(ctx, "receive"), m, nil)
+	return nil, s.do(ctx, in.messageID(ctx, "receive"), m, nil)
 }
 
 type adjustInput struct {
@@ -73,7 +73,7 @@ func (s *Server) adjustStock(ctx context.Context, in *adjustInput) (*none, error
 	}
 	m := &api.AdjustStock{SKU: in.Body.SKU, Difference: in.Body.Difference,
 		Reason: in.Body.Reason}
-	return nil, s.Edge.Do(ctx, in.messageID(ctx, "adjust"), m, nil)
+	return nil, s.do(ctx, in.messageID(ctx, "adjust"), m, nil)
 }
 
 type ledgerInput struct {
@@ -123,7 +123,7 @@ func (s *Server) issueCoupons(ctx context.Context, in *couponsInput) (
 		m.Coupons[i] = api.Coupon{ID: c.ID, User: c.User, Name: c.Name, Amount: c.Amount,
 			Minimum: c.Minimum, ValidFrom: c.From, ValidUntil: c.Until, State: api.CouponOpen}
 	}
-	if err := s.Edge.Do(ctx, id, m, nil); err != nil {
+	if err := s.do(ctx, id, m, nil); err != nil {
 		return nil, err
 	}
 	return &created[couponsIssued]{http.StatusCreated, couponsIssued{m.Coupons}}, nil
@@ -141,7 +141,7 @@ type creditInput struct {
 func (s *Server) creditWallet(ctx context.Context, in *creditInput) (
 	*answer[passed[api.Wallet]], error) {
 	m := &api.Credit{User: in.Body.User, Amount: in.Body.Amount, Reason: in.Body.Reason}
-	if err := s.Edge.Do(ctx, in.messageID(ctx, "credit"), m, nil); err != nil {
+	if err := s.do(ctx, in.messageID(ctx, "credit"), m, nil); err != nil {
 		return nil, err
 	}
 	return pass[api.Wallet](ctx, s, s.walletOf(m.User))
@@ -184,7 +184,7 @@ func (s *Server) makeUsers(ctx context.Context, in *usersInput) (*created[usersM
 	}
 	// The same list may be sent after more than the memory of message ids, or
 	// after the users were lost, so the id is fresh.
-	if err := s.Edge.Do(ctx, api.NewID("users"), m, nil); err != nil {
+	if err := s.do(ctx, api.NewID("users"), m, nil); err != nil {
 		return nil, err
 	}
 	out := usersMade{make([]userMade, len(m.Users))}

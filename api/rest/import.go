@@ -71,7 +71,7 @@ func (s *Server) importProducts(ctx context.Context, in *importInput) (
 	}
 	id, out := in.messageID(ctx, "import"), imported{Rows: rows}
 	for n, batch := range batches(products) {
-		if err := s.Edge.Do(ctx, id+"-"+strconv.Itoa(n), &api.PutProducts{Products: batch},
+		if err := s.do(ctx, id+"-"+strconv.Itoa(n), &api.PutProducts{Products: batch},
 			nil); err != nil {
 			if refusal := api.AsError(err); refusal != nil && n > 0 {
 				refusal.Message += fmt.Sprintf(" (after %d products were imported)", out.Products)

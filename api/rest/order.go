@@ -221,7 +221,7 @@ func (s *Server) cancelOrder(ctx context.Context, in *cancelInput) (
 func (s *Server) cancel(ctx context.Context, m *api.CancelOrder) (
 	*answer[passed[api.Order]], error) {
 	var raw json.RawMessage
-	if err := s.Edge.Do(ctx, api.NewID("cancel"), m, &raw); err != nil {
+	if err := s.do(ctx, api.NewID("cancel"), m, &raw); err != nil {
 		return nil, err
 	}
 	return &answer[passed[api.Order]]{passed[api.Order]{raw}}, nil

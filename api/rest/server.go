@@ -6,6 +6,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -134,7 +135,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.catch(x)
 	s.router.ServeHTTP(x, x.r)
 	if s.log.Enabled(r.Context(), slog.LevelDebug) {
-		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", x.status,
+		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", cmp.Or(x.status, 200),
 			"took", time.Since(started))
 	}
 }
@@ -380,6 +381,15 @@ func pass[T any](ctx context.Context, s *Server, q api.Query) (*answer[passed[T]
 		return nil, err
 	}
 	return &answer[passed[T]]{passed[T]{raw}}, nil
+}
+
+// do has an actor do something, and waits until it is committed. Without NATS
+// it does not wait for the request's time to be over.
+func (s *Server) do(ctx context.Context, id string, m api.Message, value any) error {
+	if !s.Edge.Connected() {
+		return api.Refuse(api.CodeUnavailable, "not connected to NATS")
+	}
+	return s.Edge.Do(ctx, id, m, value)
 }
 
 // marshal writes an answer; JSON that comes from an actor is not parsed again.

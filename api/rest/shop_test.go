@@ -302,6 +302,19 @@ func (s *shop) available(sku string) int64 {
 	return decode[api.SKU](s.send("GET", "/v1/skus/"+sku, nil).want(200)).Available()
 }
 
+// allFree waits until no unit of a SKU is locked: an undo is told of the
+// refusal, but done after it.
+func (s *shop) allFree(sku string) {
+	s.t.Helper()
+	s.until(func() *reply {
+		r := s.send("GET", "/v1/skus/"+sku, nil).want(200)
+		if decode[api.SKU](r).Locked > 0 {
+			r.status = 0
+		}
+		return r
+	}, 200)
+}
+
 func (s *shop) credit(user string, amount int64, key string) *reply {
 	s.t.Helper()
 	return s.admin("POST", "/admin/v1/wallets/credit", object{"user": user,

@@ -146,7 +146,7 @@ func (s *Server) publish(ctx context.Context, a attempt, m *api.SubmitOrder) (*s
 	began := time.Now()
 	commit, cancel := context.WithTimeout(ctx, max(a.wait, minSubmit))
 	defer cancel()
-	err := s.Edge.Do(commit, "submit-"+a.order, m, nil)
+	err := s.do(commit, "submit-"+a.order, m, nil)
 	switch {
 	case is(err, api.CodeIDReused):
 		// Sent before with another address in the book, or another body.

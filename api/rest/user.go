@@ -73,7 +73,7 @@ func (s *Server) register(ctx context.Context, in *registerInput) (*created[logg
 		return nil, err
 	}
 	var user api.User
-	if err := s.Edge.Do(ctx, in.messageID(ctx, "register"), m, &user); err != nil {
+	if err := s.do(ctx, in.messageID(ctx, "register"), m, &user); err != nil {
 		return nil, err
 	}
 	out, err := s.begin(ctx, user, in.Guest)
@@ -164,7 +164,7 @@ func (s *Server) logout(ctx context.Context, _ *none) (*none, error) {
 	who := callerOf(ctx)
 	m := &api.EndSession{User: who.User, Session: stores.SessionHash(who.Token),
 		Until: who.Session.Expires}
-	if err := s.Edge.Do(ctx, "logout-"+m.Session, m, nil); err != nil {
+	if err := s.do(ctx, "logout-"+m.Session, m, nil); err != nil {
 		return nil, err
 	}
 	s.Sessions.Revoke(api.Revocation{User: m.User, Session: m.Session})
@@ -215,7 +215,7 @@ func (s *Server) changePassword(ctx context.Context, in *passwordInput) (
 	}
 	m := &api.ChangePassword{User: known.ID, PasswordHash: hash}
 	var ended api.Revocation
-	if err := s.Edge.Do(ctx, api.NewID("password"), m, &ended); err != nil {
+	if err := s.do(ctx, api.NewID("password"), m, &ended); err != nil {
 		return nil, err
 	}
 	// This session began before, whatever the two clocks say.
@@ -266,7 +266,7 @@ func (s *Server) makeAddress(ctx context.Context, in *makeAddressInput) (
 func (s *Server) saveAddress(ctx context.Context, id string, a api.Address) (
 	*api.Address, error) {
 	m, saved := &api.SaveAddress{User: callerOf(ctx).User, Address: a}, a
-	return &saved, s.Edge.Do(ctx, id, m, &saved)
+	return &saved, s.do(ctx, id, m, &saved)
 }
 
 type putAddressInput struct {
@@ -289,7 +289,7 @@ func (s *Server) putAddress(ctx context.Context, in *putAddressInput) (
 
 func (s *Server) deleteAddress(ctx context.Context, in *ByID) (*none, error) {
 	m := &api.DeleteAddress{User: callerOf(ctx).User, Address: in.ID}
-	return nil, s.Edge.Do(ctx, api.NewID("address"), m, nil)
+	return nil, s.do(ctx, api.NewID("address"), m, nil)
 }
 
 func (s *Server) makeAddressDefault(ctx context.Context, in *ByID) (

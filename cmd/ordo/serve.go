@@ -19,7 +19,7 @@ type ServeCmd struct {
 	TLSKey     string `help:"Key of the certificate." placeholder:"FILE"`
 	NATS       string `help:"External NATS to join." placeholder:"URL"`
 	NATSListen string `help:"Address of the embedded NATS for the nats CLI; empty for none." default:"127.0.0.1:4222" placeholder:"ADDR"`
-	Only       string `help:"Actors to run, comma-separated." placeholder:"ACTORS"`
+	Only       string `help:"Actors to run, comma-separated; none for the API alone." placeholder:"ACTORS"`
 	NoAPI      bool   `help:"Run actors alone."`
 	TakeOver   bool   `help:"Replace the files that own the actors."`
 	AdminToken string `help:"Token of the admin API." placeholder:"TOKEN"`

@@ -39,7 +39,8 @@ type ShopConfig struct {
 	NATS string
 	// NATSListen is the address of the embedded server; empty: none.
 	NATSListen string
-	// Only names the actors to run; empty: all.
+	// Only names the actors to run; empty: all; none alone: an API without
+	// actors.
 	Only []string
 	// NoAPI runs actors alone.
 	NoAPI bool
@@ -176,8 +177,14 @@ func (s *Shop) runs(actor string) bool {
 	return len(s.cfg.Only) == 0 || slices.Contains(s.cfg.Only, actor)
 }
 
+// noActors, in place of names of actors, runs a process without any.
+const noActors = "none"
+
 // startActors starts the actors side by side.
 func (s *Shop) startActors(ctx context.Context) error {
+	if slices.Equal(s.cfg.Only, []string{noActors}) {
+		return nil
+	}
 	for _, name := range s.cfg.Only {
 		if !slices.Contains(bus.ActorNames(), name) {
 			return fmt.Errorf("there is no actor %q; the actors are %s", name,
