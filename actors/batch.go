@@ -222,9 +222,7 @@ func (b *batch) handleNewEdge(d *Delivery, hash []byte) error {
 		}
 	} else {
 		result.Value = tx.acts.value
-		if err := b.collect(d, tx); err != nil {
-			return err
-		}
+		b.collect(d, tx)
 	}
 	if err := b.remember(d, &result); err != nil {
 		return err
@@ -255,7 +253,8 @@ func (b *batch) invoke(d *Delivery) error {
 	if err != nil {
 		return err
 	}
-	return b.collect(d, tx)
+	b.collect(d, tx)
+	return nil
 }
 
 // call runs the handler. A refusal leaves no writes behind.
@@ -288,7 +287,7 @@ func (b *batch) call(d *Delivery) (tx *Tx, err error) {
 
 // collect gives the messages sent their numbers and keeps what is to be done
 // outside.
-func (b *batch) collect(d *Delivery, tx *Tx) error {
+func (b *batch) collect(d *Delivery, tx *Tx) {
 	for _, s := range tx.acts.sends {
 		receiver := bus.Address(s.receiver)
 		n, ok := b.given[receiver]
@@ -297,17 +296,11 @@ func (b *batch) collect(d *Delivery, tx *Tx) error {
 		}
 		n++
 		b.given[receiver] = n
-		if _, err := b.e.w.Exec(`INSERT INTO _outbox (receiver, number, subject, cause, body, at)
-			VALUES (?, ?, ?, ?, ?, ?)`,
-			receiver, n, s.subject, d.ID, string(s.body), b.now); err != nil {
-			return err
-		}
 		b.out.Sent = append(b.out.Sent, Sent{receiver, n, s.subject, d.ID, s.body})
 	}
 	b.out.Timers = append(b.out.Timers, tx.acts.timers...)
 	b.out.Effects = append(b.out.Effects, tx.acts.effects...)
 	b.out.Wakes = append(b.out.Wakes, tx.acts.wakes...)
-	return nil
 }
 
 // bury writes the dead letter of a message and counts the message as handled.

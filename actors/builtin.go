@@ -139,8 +139,8 @@ func (e *Engine) settleDead(tx *Tx, body []byte, state string) (subject, old str
 
 func (e *Engine) endpoints() map[string]Endpoint {
 	m := map[string]Endpoint{
-		api.EndpointResult: {api.EndpointResult, "What became of a message from an edge, by its id.", getResult},
-		api.EndpointDead:   {api.EndpointDead, "Messages that could not be handled.", listLetters},
+		api.EndpointResult: {api.EndpointResult, "What became of a message from an edge, by its id.", getResult, nil},
+		api.EndpointDead:   {api.EndpointDead, "Messages that could not be handled.", listLetters, nil},
 	}
 	for _, q := range e.Spec.Queries {
 		m[q.Name] = q

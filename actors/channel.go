@@ -1,18 +1,22 @@
 package actors
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"time"
 
 	"ordo/api"
 )
 
 // History kept in the outbox beyond what receivers have committed.
 const (
-	// OutboxAge is how long committed rows are kept.
-	OutboxAge = 24 * 60 * 60 // seconds
-	// OutboxBytes is how many bytes of bodies a file keeps before committed
-	// rows go earlier.
-	OutboxBytes = 64 << 20
+	// OutboxAge is how long committed messages are kept, in stream time.
+	OutboxAge = 24 * time.Hour
+	// outboxChannelBytes is how many bytes a channel keeps before committed
+	// messages go earlier.
+	outboxChannelBytes = 16 << 20
 	// ResendWindow is the most rows one resend goes ahead.
 	ResendWindow = 4096
 )
@@ -23,7 +27,8 @@ type outbound struct {
 	committed int64 // last number the receiver is known to have committed
 	after     int64 // last number of the epoch before
 	first     int64 // lowest number still kept; 0 for none
-	bytes     int64 // of the bodies kept
+	firstAt   api.Time
+	bytes     int64 // of the messages kept
 }
 
 // admit decides by the sender's number whether a message is the next one.
@@ -130,22 +135,38 @@ func (e *Engine) Receivers() map[string][2]int64 {
 	return m
 }
 
-// Resend reads the rows of a channel after a number, ResendWindow at most.
-func (e *Engine) Resend(receiver string, after int64) (rows []Sent, err error) {
+// sentMessage is one message as it stands in a row of _sent.
+type sentMessage struct {
+	Subject string          `json:"subject"`
+	Cause   string          `json:"cause"`
+	Body    json.RawMessage `json:"body"`
+}
+
+// Resend reads the messages of a channel after a number, about ResendWindow at
+// most.
+func (e *Engine) Resend(receiver string, after int64) (sent []Sent, err error) {
 	err = e.read(func(v *View) error {
 		return v.Each(func(r Row) error {
-			s := Sent{Receiver: receiver}
-			var body string
-			if err := r.Scan(&s.Number, &s.Subject, &s.Cause, &body); err != nil {
+			var first int64
+			var text []byte
+			if err := r.Scan(&first, &text); err != nil || len(sent) >= ResendWindow {
 				return err
 			}
-			s.Body = []byte(body)
-			rows = append(rows, s)
+			var messages []sentMessage
+			if err := json.Unmarshal(text, &messages); err != nil {
+				return fmt.Errorf("outbox row %s %d: %w", receiver, first, err)
+			}
+			for i, m := range messages {
+				if n := first + int64(i); n > after {
+					sent = append(sent, Sent{receiver, n, m.Subject, m.Cause, m.Body})
+				}
+			}
 			return nil
-		}, `SELECT number, subject, cause, body FROM _outbox
-			WHERE receiver = ? AND number > ? ORDER BY number LIMIT ?`, receiver, after, ResendWindow)
+		}, `SELECT first, messages FROM _sent WHERE receiver = ?1 AND first >= coalesce(
+			(SELECT max(first) FROM _sent WHERE receiver = ?1 AND first <= ?2 + 1), 0)
+			ORDER BY first LIMIT ?3`, receiver, after, ResendWindow)
 	})
-	return rows, err
+	return sent, err
 }
 
 // identity is the message id of a row, and the After that goes with it.
@@ -187,66 +208,125 @@ func (e *Engine) loadOutbound(s *state) error {
 	return e.w.Each(func(r Row) error {
 		var receiver string
 		var first, bytes int64
-		if err := r.Scan(&receiver, &first, &bytes); err != nil {
+		var at api.Time
+		if err := r.Scan(&receiver, &first, &at, &bytes); err != nil {
 			return err
 		}
 		if o, ok := s.out[receiver]; ok {
-			o.first, o.bytes = first, bytes
+			o.first, o.firstAt, o.bytes = first, at, bytes
 		}
 		return nil
-	}, `SELECT receiver, min(number), sum(length(body)) FROM _outbox GROUP BY receiver`)
+	}, `SELECT receiver, min(first), min(at), sum(length(messages)) FROM _sent GROUP BY receiver`)
 }
 
-// writeOutbound writes the numbers given and prunes the channels that got new
-// rows.
+// writeOutbound writes the messages sent and the numbers given, a row of each
+// for every receiver, and prunes what is no longer needed.
 func (b *batch) writeOutbound() error {
-	fresh := map[string][2]int64{} // rows, bytes
+	rows := map[string]*sentRow{}
 	for i := range b.out.Sent {
 		s := &b.out.Sent[i]
-		f := fresh[s.Receiver]
-		fresh[s.Receiver] = [2]int64{f[0] + 1, f[1] + int64(len(s.Body))}
+		row, ok := rows[s.Receiver]
+		if !ok {
+			row = &sentRow{first: s.Number}
+			rows[s.Receiver] = row
+		}
+		row.add(s)
+		if row.text.Len() < maxSentRow {
+			continue
+		}
+		if err := b.writeSent(s.Receiver, row); err != nil {
+			return err
+		}
+		delete(rows, s.Receiver)
+	}
+	for receiver, row := range rows {
+		if err := b.writeSent(receiver, row); err != nil {
+			return err
+		}
 	}
 	b.e.mu.Lock()
 	defer b.e.mu.Unlock()
 	for receiver, n := range b.given {
-		o := b.e.outboundOf(receiver)
 		if _, err := b.e.w.Exec(`INSERT INTO _out (receiver, number, committed) VALUES (?, ?, ?)
 			ON CONFLICT DO UPDATE SET number = excluded.number, committed = excluded.committed`,
-			receiver, n, o.committed); err != nil {
-			return err
-		}
-		if err := b.prune(receiver, o, fresh[receiver]); err != nil {
+			receiver, n, b.e.outboundOf(receiver).committed); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// prune deletes committed rows that are too old or too many, at most twice as
-// many as the batch added. The counts are estimates that a restart corrects.
-func (b *batch) prune(receiver string, o *outbound, fresh [2]int64) error {
-	rows := o.given - o.first + 1 + fresh[0]
-	if o.first == 0 {
-		o.first, rows = o.given+1, fresh[0]
+// maxSentRow is about how many bytes of messages one row of _sent holds.
+const maxSentRow = 1 << 20
+
+// sentRow gathers what one batch sends to one receiver.
+type sentRow struct {
+	first, last int64
+	text        bytes.Buffer
+}
+
+func (r *sentRow) add(s *Sent) {
+	if r.last == 0 {
+		r.text.WriteByte('[')
+	} else {
+		r.text.WriteByte(',')
 	}
-	o.bytes += fresh[1]
-	upTo := min(o.committed, o.first+2*fresh[0]+16)
-	if upTo < o.first {
-		return nil
-	}
-	if o.bytes < OutboxBytes/4 {
-		var at api.Time
-		if err := b.e.w.Row(`SELECT at FROM _outbox WHERE receiver = ? AND number = ?`,
-			receiver, upTo).Scan(&at); err != nil || at > b.now.Add(-OutboxAge*1e9) {
-			return nil
-		}
-	}
-	n, err := b.e.w.Exec(`DELETE FROM _outbox WHERE receiver = ? AND number BETWEEN ? AND ?`,
-		receiver, o.first, upTo)
-	if err != nil {
+	r.last = s.Number
+	r.text.WriteString(`{"subject":`)
+	r.text.Write(api.Raw(s.Subject))
+	r.text.WriteString(`,"cause":`)
+	r.text.Write(api.Raw(s.Cause))
+	r.text.WriteString(`,"body":`)
+	r.text.Write(s.Body)
+	r.text.WriteByte('}')
+}
+
+func (b *batch) writeSent(receiver string, row *sentRow) error {
+	row.text.WriteByte(']')
+	if _, err := b.e.w.Exec(`INSERT INTO _sent (receiver, first, last, at, messages)
+		VALUES (?, ?, ?, ?, ?)`,
+		receiver, row.first, row.last, b.now, row.text.String()); err != nil {
 		return err
 	}
-	o.bytes -= min(o.bytes, o.bytes*n/max(rows, 1))
-	o.first = upTo + 1
+	b.e.mu.Lock()
+	defer b.e.mu.Unlock()
+	o := b.e.outboundOf(receiver)
+	if o.first == 0 {
+		o.first, o.firstAt = row.first, b.now
+	}
+	o.bytes += int64(row.text.Len())
+	return b.prune(receiver, o)
+}
+
+// prune deletes the two oldest rows of a channel when its receiver has
+// committed them and they are too old, or the channel holds too much: each
+// batch adds one. What is known of the rows is read again when the batch
+// fails.
+func (b *batch) prune(receiver string, o *outbound) error {
+	if o.bytes < outboxChannelBytes && o.firstAt > b.now.Add(-OutboxAge) {
+		return nil
+	}
+	for range 2 {
+		var last, size int64
+		err := b.e.w.Row(`DELETE FROM _sent WHERE receiver = ? AND first = ? AND last <= ?
+			RETURNING last, length(messages)`, receiver, o.first, o.committed).Scan(&last, &size)
+		if errors.Is(err, ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		o.bytes -= size
+		o.first = last + 1
+		err = b.e.w.Row(`SELECT at FROM _sent WHERE receiver = ? AND first = ?`,
+			receiver, o.first).Scan(&o.firstAt)
+		if errors.Is(err, ErrNoRows) {
+			o.first = 0
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }

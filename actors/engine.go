@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"ordo/api"
@@ -162,20 +163,55 @@ func (e *Engine) load() error {
 // Ask answers a query by name from committed state. An *api.Error is the
 // endpoint's refusal; any other error is a fault.
 func (e *Engine) Ask(name string, body []byte) (answer any, err error) {
+	err = e.query(name, func(v *View, q *Endpoint) (err error) {
+		answer, err = q.answer(v, body)
+		return err
+	})
+	return answer, err
+}
+
+// AskInto is Ask for a caller in the same process: q is the query itself, and
+// the answer is put into a pointer.
+func (e *Engine) AskInto(name string, q, into any) error {
+	return e.query(name, func(v *View, endpoint *Endpoint) error {
+		if endpoint.direct != nil {
+			answer, ok, err := endpoint.direct(v, q)
+			if err != nil || ok && assign(into, answer) {
+				return err
+			}
+		}
+		answer, err := endpoint.answer(v, api.Raw(q))
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(api.Raw(answer), into)
+	})
+}
+
+// assign copies an answer, or what it points to, when the types are the same.
+func assign(into, answer any) bool {
+	dst, src := reflect.ValueOf(into).Elem(), reflect.Indirect(reflect.ValueOf(answer))
+	if !src.IsValid() || dst.Type() != src.Type() {
+		return false
+	}
+	dst.Set(src)
+	return true
+}
+
+// query runs one endpoint on a view of its own.
+func (e *Engine) query(name string, run func(v *View, q *Endpoint) error) error {
 	q, ok := e.queries[name]
 	if !ok {
-		return nil, api.Refuse(api.CodeNotFound, "actor %s has no query %q", e.Spec.Name, name)
+		return api.Refuse(api.CodeNotFound, "actor %s has no query %q", e.Spec.Name, name)
 	}
-	err = e.read(func(v *View) (err error) {
+	return e.read(func(v *View) (err error) {
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("query %s: panic: %v", name, p)
 			}
 		}()
-		answer, err = q.answer(v, body)
-		return err
+		return run(v, &q)
 	})
-	return answer, err
 }
 
 // read calls fn with a view of one moment.

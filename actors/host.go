@@ -41,6 +41,9 @@ type HostConfig struct {
 	Dir string
 	// Connect opens a connection of the actor's own.
 	Connect func(name string) (*nats.Conn, error)
+	// Edge, when not nil, is an edge in the same process: it asks the actor
+	// and hears it without the way over NATS.
+	Edge *bus.Edge
 	// TakeOver lets this file become the owner though another one was.
 	TakeOver bool
 	// TickEvery, when not zero, replaces the half minute between sweeps; for
@@ -96,6 +99,9 @@ func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
 	h.wg.Go(func() { h.lease.run(run) })
 	h.wg.Go(func() { h.tick(run) })
 	h.wg.Go(func() { h.run(run) })
+	if cfg.Edge != nil {
+		cfg.Edge.Attach(spec.Name, h.askLocal)
+	}
 	return h, nil
 }
 
@@ -123,6 +129,16 @@ func (h *Host) open(ctx context.Context) (err error) {
 	return h.pub.listen()
 }
 
+// askLocal answers an edge of the same process. A fault is logged here.
+func (h *Host) askLocal(name string, q, into any) error {
+	err := h.engine.AskInto(name, q, into)
+	if err != nil && api.AsError(err) == nil {
+		h.log.Error("query failed", "query", name, "err", err)
+		return api.Refuse(api.CodeInternal, "the query failed")
+	}
+	return err
+}
+
 // publishFailed has the publisher send again what was not stored.
 func (h *Host) publishFailed(m *nats.Msg, err error) {
 	h.log.Warn("publish failed", "subject", m.Subject, "msg_id", bus.Identity(m.Header), "err", err)
@@ -134,6 +150,9 @@ func (h *Host) publishFailed(m *nats.Msg, err error) {
 // Close finishes the batch at hand, gives the lease back and closes the file.
 func (h *Host) Close() error {
 	h.ready.Store(false)
+	if h.cfg.Edge != nil {
+		h.cfg.Edge.Detach(h.spec.Name)
+	}
 	h.cancel()
 	h.wg.Wait()
 	return h.release()
@@ -322,6 +341,9 @@ func (h *Host) commit(batch []Delivery) error {
 func (h *Host) after(out *Output) {
 	h.pub.hand(out.Sent)
 	for _, w := range out.Wakes {
+		if h.cfg.Edge != nil {
+			h.cfg.Edge.Notify(w.Key, w.Body)
+		}
 		// A wake-up may get lost: who waits also asks.
 		_ = h.nc.Publish(bus.WakeSubject(w.Key), w.Body)
 	}

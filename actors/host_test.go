@@ -118,7 +118,8 @@ func newWorld(t *testing.T) *world {
 	if err := bus.Setup(t.Context(), w.js); err != nil {
 		t.Fatal(err)
 	}
-	if w.edge, err = bus.NewEdge(nc, w.js); err != nil {
+	w.edge = bus.NewEdge(nc, w.js)
+	if err := w.edge.Listen(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.edge.Close() })

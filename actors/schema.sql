@@ -32,16 +32,23 @@ CREATE TABLE _out (
     after     INTEGER NOT NULL DEFAULT 0  -- last number given before this epoch
 ) STRICT, WITHOUT ROWID;
 
--- Messages sent, kept until committed by the receiver and then as history.
-CREATE TABLE _outbox (
+-- Messages sent, kept until committed by the receiver and then as history: a
+-- row holds those that one batch sent to one receiver, as a JSON array of
+-- {"subject", "cause", "body"} in the order of their numbers.
+CREATE TABLE _sent (
     receiver TEXT    NOT NULL,
-    number   INTEGER NOT NULL,
-    subject  TEXT    NOT NULL,
-    cause    TEXT    NOT NULL,
-    body     TEXT    NOT NULL,
+    first    INTEGER NOT NULL,            -- number of the first message
+    last     INTEGER NOT NULL CHECK (last >= first),
     at       INTEGER NOT NULL,
-    PRIMARY KEY (receiver, number)
+    messages TEXT    NOT NULL,
+    PRIMARY KEY (receiver, first)
 ) STRICT, WITHOUT ROWID;
+
+-- The outbox as people and audits read it, a row a message.
+CREATE VIEW _outbox (receiver, number, subject, cause, body, at) AS
+    SELECT s.receiver, s.first + m.key, m.value ->> 'subject', m.value ->> 'cause',
+        m.value -> 'body', s.at
+    FROM _sent s, json_each(s.messages) m;
 
 -- Messages from edges, remembered for 48 h of stream time.
 CREATE TABLE _edge (

@@ -84,6 +84,8 @@ type Endpoint struct {
 	Name        string
 	Description string
 	answer      func(v *View, body []byte) (any, error)
+	// direct answers a query of its own type without JSON; nil for none.
+	direct func(v *View, q any) (answer any, ok bool, err error)
 }
 
 // Answer binds the function that answers one query type from committed state.
@@ -103,6 +105,14 @@ func Answer[Q, R any, P interface {
 				}
 			}
 			return answer(v, q)
+		},
+		direct: func(v *View, q any) (any, bool, error) {
+			typed, ok := q.(P)
+			if !ok {
+				return nil, false, nil
+			}
+			r, err := answer(v, typed)
+			return r, true, err
 		},
 	}
 }

@@ -39,27 +39,55 @@ type Edge struct {
 	nc *nats.Conn
 	js jetstream.JetStream
 
-	sub  *nats.Subscription
-	mu   sync.Mutex
-	wait map[string]map[*Watch]struct{}
-	load *load
+	sub   *nats.Subscription
+	mu    sync.Mutex
+	wait  map[string]map[*Watch]struct{}
+	local map[string]Ask
+	load  *load
 }
 
+// Ask answers a query of one actor by its endpoint's name into a pointer.
+type Ask func(name string, q, into any) error
+
 // NewEdge makes an edge on a connection. Close it after use.
-func NewEdge(nc *nats.Conn, js jetstream.JetStream) (*Edge, error) {
-	e := &Edge{nc: nc, js: js, wait: map[string]map[*Watch]struct{}{}}
-	sub, err := nc.Subscribe(WakePrefix+">", e.wake)
+func NewEdge(nc *nats.Conn, js jetstream.JetStream) *Edge {
+	return &Edge{nc: nc, js: js, wait: map[string]map[*Watch]struct{}{}, local: map[string]Ask{},
+		load: watchLoad(js)}
+}
+
+// Listen hears the wake-ups of actors in other processes. Without it only
+// those count that Notify brings, and what asking finds.
+func (e *Edge) Listen() error {
+	sub, err := e.nc.Subscribe(WakePrefix+">", func(m *nats.Msg) {
+		e.Notify(strings.TrimPrefix(m.Subject, WakePrefix), m.Data)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("bus: edge: %w", err)
+		return fmt.Errorf("bus: edge: %w", err)
 	}
 	e.sub = sub
-	e.load = watchLoad(js)
-	return e, nil
+	return nil
+}
+
+// Attach has an actor of the same process asked without the way over NATS.
+func (e *Edge) Attach(actor string, ask Ask) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.local[actor] = ask
+}
+
+// Detach ends Attach, before the actor is closed.
+func (e *Edge) Detach(actor string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.local, actor)
 }
 
 // Close ends the edge's subscription; its connection stays open.
 func (e *Edge) Close() error {
 	e.load.close()
+	if e.sub == nil {
+		return nil
+	}
 	return e.sub.Unsubscribe()
 }
 
@@ -98,15 +126,16 @@ func (w *Watch) Stop() {
 	}
 }
 
-func (e *Edge) wake(m *nats.Msg) {
+// Notify brings a wake-up to those who watch its key.
+func (e *Edge) Notify(key string, body []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for w := range e.wait[strings.TrimPrefix(m.Subject, WakePrefix)] {
+	for w := range e.wait[key] {
 		select {
 		case <-w.c:
 		default:
 		}
-		w.c <- m.Data
+		w.c <- body
 	}
 }
 
@@ -213,6 +242,12 @@ func (e *Edge) Ask(ctx context.Context, q api.Query, answer any) error {
 
 // AskActor is Ask for an endpoint that the runtime gives to every actor.
 func (e *Edge) AskActor(ctx context.Context, to api.Route, q, answer any) error {
+	e.mu.Lock()
+	ask := e.local[to.Actor]
+	e.mu.Unlock()
+	if ask != nil {
+		return ask(to.Verb, q, answer)
+	}
 	body, err := json.Marshal(q)
 	if err != nil {
 		return fmt.Errorf("bus: ask %s.%s: %w", to.Actor, to.Verb, err)

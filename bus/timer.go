@@ -243,12 +243,14 @@ func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Ms
 		log.Error("effect can't be read", "actor", w.Actor, "subject", m.Subject(), "err", err)
 		return m.Term()
 	}
-	ctx, cancel := context.WithTimeout(ctx, EffectTimeout)
+	limited, cancel := context.WithTimeout(ctx, EffectTimeout)
 	defer cancel()
 	o := api.Outcome{Effect: e.ID, Attempt: e.Attempt, Final: true}
-	data, err := w.Do(ctx, &e)
+	data, err := w.Do(limited, &e)
 	if err != nil {
-		log.Warn("effect failed", "actor", w.Actor, "effect", e.ID, "attempt", e.Attempt, "err", err)
+		if ctx.Err() == nil { // else it was only broken off
+			log.Warn("effect failed", "actor", w.Actor, "effect", e.ID, "attempt", e.Attempt, "err", err)
+		}
 		return m.Ack() // the actor's sweep announces the next try
 	}
 	if data != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -109,25 +108,21 @@ func entries(a *actorstest.Actor, q *api.ListWalletEntries) (all []api.WalletEnt
 }
 
 // open opens the actor's file beside the actor, to look at what no query
-// shows. actorstest has the only other directory of the test.
-func open(t *testing.T) *sql.DB {
-	t.Helper()
-	found, err := filepath.Glob(filepath.Join(filepath.Dir(t.TempDir()), "*", "wallet.db"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("database files: %v, %v", found, err)
-	}
-	db, err := sql.Open("sqlite", found[0])
+// shows.
+func open(a *actorstest.Actor) *sql.DB {
+	a.T.Helper()
+	db, err := sql.Open("sqlite", a.Path)
 	if err != nil {
-		t.Fatal(err)
+		a.T.Fatal(err)
 	}
-	t.Cleanup(func() { db.Close() })
+	a.T.Cleanup(func() { db.Close() })
 	return db
 }
 
 // wantBalanced checks the ledger as an auditor would.
-func wantBalanced(t *testing.T) {
-	t.Helper()
-	db := open(t)
+func wantBalanced(a *actorstest.Actor) {
+	a.T.Helper()
+	db := open(a)
 	for rule, query := range map[string]string{
 		"a unit sums to zero": `SELECT count(*) FROM
 			(SELECT 1 FROM entry GROUP BY unit HAVING sum(amount) <> 0)`,
@@ -145,7 +140,7 @@ func wantBalanced(t *testing.T) {
 	} {
 		var broken int
 		if err := db.QueryRow(query).Scan(&broken); err != nil || broken != 0 {
-			t.Errorf("%s: broken %d times (%v)", rule, broken, err)
+			a.T.Errorf("%s: broken %d times (%v)", rule, broken, err)
 		}
 	}
 }
@@ -173,7 +168,7 @@ func TestCredit(t *testing.T) {
 	a.MustEdge("all", credit(ann, gbp(-600)))
 	wantHolds(a, ann, 0, 70)
 	wantHolds(a, bob, 0, 0)
-	wantBalanced(t)
+	wantBalanced(a)
 }
 
 func TestCreditRefused(t *testing.T) {
@@ -228,7 +223,7 @@ func TestDebit(t *testing.T) {
 	a.MustEdge("more", credit(ann, gbp(5000)))
 	wantTooLow(t, debit(a, "ord_2", ann, gbp(601)).Refusal, gbp(600)) // the answer stays
 	wantHolds(a, ann, 5000, 0)
-	wantBalanced(t)
+	wantBalanced(a)
 }
 
 // ACCEPT S6
@@ -268,7 +263,7 @@ func TestReturn(t *testing.T) {
 	wantTooLow(t, debit(a, "ord_4", ann, gbp(901)).Refusal, gbp(900))
 	giveBack(a, "ord_4") // nothing was taken
 	wantHolds(a, ann, 900, 0)
-	wantBalanced(t)
+	wantBalanced(a)
 }
 
 // ACCEPT S6
@@ -279,7 +274,7 @@ func TestReturnToFullAccount(t *testing.T) {
 	a.MustEdge("fill", credit(ann, gbp(400)))
 	giveBack(a, "ord_1")
 	wantHolds(a, ann, api.MaxAmount+400, 0)
-	wantBalanced(t)
+	wantBalanced(a)
 }
 
 // ACCEPT S8
@@ -290,7 +285,7 @@ func TestOccurrencesAreApart(t *testing.T) {
 	}
 	a.From("order", &api.ReturnDebit{Step: step("ord_1", 1)})
 	wantHolds(a, ann, 900, 0)
-	wantBalanced(t)
+	wantBalanced(a)
 }
 
 // ACCEPT U3
@@ -397,7 +392,7 @@ func TestRandomTransfers(t *testing.T) {
 	for _, u := range users {
 		wantHolds(a, u, held[u]["GBP"], held[u][api.UnitPoint])
 	}
-	wantBalanced(t)
+	wantBalanced(a)
 }
 
 // ACCEPT U3
@@ -405,7 +400,7 @@ func TestRandomTransfers(t *testing.T) {
 func TestTablesRefuse(t *testing.T) {
 	a := given(t, gbp(100))
 	wantDone(t, debit(a, "ord_1", ann, gbp(40)))
-	db := open(t)
+	db := open(a)
 	const copied = `INSERT INTO entry (owner, unit, transfer, amount, balance, kind, order_id,
 		occurrence, reason, at) SELECT owner, unit, `
 	const from = `FROM entry WHERE order_id = 'ord_1'`
@@ -427,5 +422,5 @@ func TestTablesRefuse(t *testing.T) {
 		}
 	}
 	wantHolds(a, ann, 60, 0)
-	wantBalanced(t)
+	wantBalanced(a)
 }

@@ -105,7 +105,8 @@ func (s *shop) startNATS() {
 	if err := bus.Setup(s.t.Context(), s.js); err != nil {
 		s.t.Fatal(err)
 	}
-	if s.edge, err = bus.NewEdge(nc, s.js); err != nil {
+	s.edge = bus.NewEdge(nc, s.js)
+	if err := s.edge.Listen(); err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = s.edge.Close() })

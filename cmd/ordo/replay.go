@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -25,8 +23,7 @@ import (
 // a user, each sale invoice a checkout and an order. Without --server it runs
 // the shop itself. It may be killed and started again, and so may the shop:
 // users, stock and orders that are there already are not made again. So the
-// same trace replays once into a shop; stock is seeded once for a trace, limit
-// and factor.
+// same trace replays once into a shop.
 type ReplayCmd struct {
 	Orders      string `help:"CSV of the orders, may be gzipped." required:"" type:"existingfile"`
 	Catalog     string `help:"CSV of the catalogue, may be gzipped." required:"" type:"existingfile"`
@@ -251,34 +248,4 @@ func (r *replay) count(o *api.Order, err error) error {
 	r.result.Orders.Refused++
 	r.result.Refusals[code]++
 	return nil
-}
-
-// seed puts the catalogue on sale and the stock into the house. The keys of
-// the stock are made of what the trace wants, so a second run adds nothing.
-func (r *replay) seed(ctx context.Context) error {
-	stock := r.trace.stock(r.factor)
-	rows := make([]importSKU, 0, len(r.goods))
-	for _, sku := range slices.Sorted(maps.Keys(r.goods)) {
-		g := r.goods[sku]
-		if g.Price.Amount == 0 {
-			continue
-		}
-		rows = append(rows, importSKU{SKU: g.SKU, Product: g.Product, Name: g.Name,
-			ProductName: g.ProductName, Price: g.Price, Categories: g.Type,
-			Options: []string{g.Variant}})
-	}
-	if err := r.admin.importCatalog(ctx, []string{"variant"}, rows); err != nil {
-		return err
-	}
-	return r.admin.receive(ctx, "replay-"+r.fingerprint(), stock)
-}
-
-// fingerprint tells one trace, limit and stock factor from others.
-func (r *replay) fingerprint() string {
-	h := sha256.New()
-	fmt.Fprintln(h, r.factor.RatString())
-	for i := range r.trace.Invoices {
-		fmt.Fprintln(h, r.trace.Invoices[i].No, r.trace.Invoices[i].Lines)
-	}
-	return hex.EncodeToString(h.Sum(nil)[:12])
 }

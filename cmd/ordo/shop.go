@@ -149,8 +149,11 @@ func (s *Shop) connect(ctx context.Context) (err error) {
 	if err := setupStreams(ctx, s.js); err != nil {
 		return err
 	}
-	s.edge, err = bus.NewEdge(s.nc, s.js)
-	return err
+	s.edge = bus.NewEdge(s.nc, s.js)
+	if len(s.cfg.Only) == 0 {
+		return nil // all actors are in this process and notify the edge
+	}
+	return s.edge.Listen()
 }
 
 func (s *Shop) dial(name string) (*nats.Conn, error) {
@@ -201,7 +204,7 @@ func (s *Shop) startActors(ctx context.Context) error {
 		wg.Go(func() {
 			h, err := actors.Start(ctx, spec, actors.HostConfig{
 				Dir: filepath.Join(s.cfg.Data, "actors"), Connect: s.dial, TakeOver: s.cfg.TakeOver,
-				TickEvery: s.cfg.TickEvery, Log: s.cfg.Log})
+				TickEvery: s.cfg.TickEvery, Edge: s.edge, Log: s.cfg.Log})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

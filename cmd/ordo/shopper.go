@@ -94,8 +94,7 @@ func (s *shopper) checkout(ctx context.Context, inv *invoice) (*checkoutPage, er
 		case time.Now().After(deadline):
 			return nil, err
 		}
-		// The order before may just be leaving the cart, or a line was added
-		// twice because an answer got lost: fill the cart again.
+		// The order before may just be leaving the cart: fill it again.
 		if err := sleep(ctx, pause); err != nil {
 			return nil, err
 		}
@@ -117,31 +116,14 @@ func (s *shopper) tryCheckout(ctx context.Context, inv *invoice) (*checkoutPage,
 	return page, s.chooseAddress(ctx, page)
 }
 
+// fillCart makes the cart the invoice's lines, whatever it was.
 func (s *shopper) fillCart(ctx context.Context, inv *invoice) error {
-	err := s.call(ctx, request{Method: "DELETE", Path: "/v1/cart", Repeat: true}, nil)
-	for i := range inv.Lines {
-		if err != nil {
-			return err
-		}
-		// Adding is not repeated: it may have been done.
-		err = s.addLine(ctx, &inv.Lines[i])
+	lines := make([]api.CartTake, len(inv.Lines))
+	for i, l := range inv.Lines {
+		lines[i] = api.CartTake{SKU: l.SKU, Quantity: l.Quantity}
 	}
-	return err
-}
-
-// addLine adds to the cart once; when the shop is too busy nothing was added.
-func (s *shopper) addLine(ctx context.Context, l *invoiceLine) error {
-	body := map[string]any{"sku": l.SKU, "quantity": l.Quantity}
-	for range 20 {
-		err := s.call(ctx, request{Method: "POST", Path: "/v1/cart/lines", Body: body}, nil)
-		if p := asProblem(err); p == nil || p.Status != http.StatusServiceUnavailable {
-			return err
-		}
-		if err := sleep(ctx, 250*time.Millisecond); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: the cart is unavailable", errUnreachable)
+	return s.call(ctx, request{Method: "PUT", Path: "/v1/cart", Repeat: true,
+		Body: map[string]any{"lines": lines}}, nil)
 }
 
 // sameLines tells whether the checkout is for what the invoice says.
