@@ -137,13 +137,12 @@ func (e *Engine) run(created api.Time, in []Delivery, careful bool) (*Output, er
 }
 
 func (b *batch) begin() error {
-	_, err := b.e.w.Exec("BEGIN IMMEDIATE")
-	return err
+	return b.e.w.Begin("BEGIN IMMEDIATE")
 }
 
 // abort rolls back and returns err, so that what was done never happened.
 func (b *batch) abort(err error) error {
-	if _, rerr := b.e.w.Exec("ROLLBACK"); rerr != nil {
+	if rerr := b.e.w.Rollback(); rerr != nil {
 		return errors.Join(err, rerr)
 	}
 	return err
@@ -161,6 +160,11 @@ func (b *batch) abandon(err error) error {
 
 // handle recognises one message and, when it is new, has it handled.
 func (b *batch) handle(d *Delivery) error {
+	if d.ID == "" || len(d.ID) > maxID {
+		b.pass(d)
+		b.out.Skipped++
+		return b.incident("no-id", "a message on "+d.Subject+" has no usable id and was skipped")
+	}
 	c, isChannel := parseChannelID(d.ID)
 	if isChannel {
 		if ok, err := b.admit(c, d); !ok {
@@ -260,6 +264,7 @@ func (b *batch) invoke(d *Delivery) error {
 // call runs the handler. A refusal leaves no writes behind.
 func (b *batch) call(d *Delivery) (tx *Tx, err error) {
 	tx = &Tx{Conn: b.e.w, b: b, in: d, now: b.now}
+	config := b.config
 	if b.careful {
 		if _, err := b.e.w.Exec("SAVEPOINT message"); err != nil {
 			return tx, err
@@ -281,6 +286,7 @@ func (b *batch) call(d *Delivery) (tx *Tx, err error) {
 		if _, rerr := b.e.w.Exec("ROLLBACK TO message"); rerr != nil {
 			return tx, rerr
 		}
+		b.config = config
 	}
 	return tx, err
 }
@@ -305,6 +311,12 @@ func (b *batch) collect(d *Delivery, tx *Tx) {
 
 // bury writes the dead letter of a message and counts the message as handled.
 func (b *batch) bury(d *Delivery, cause error) error {
+	c, isChannel := parseChannelID(d.ID)
+	if isChannel { // it may be the first of a new epoch
+		if ok, err := b.admit(c, d); !ok {
+			return err
+		}
+	}
 	b.pass(d)
 	if _, err := b.e.w.Exec(`INSERT INTO _dead (id, subject, cause, body, error, attempts, at)
 		VALUES (?, ?, '', ?, ?, ?, ?)`,
@@ -318,7 +330,7 @@ func (b *batch) bury(d *Delivery, cause error) error {
 	b.out.Dead = append(b.out.Dead, api.Letter{N: n, ID: d.ID, Subject: d.Subject,
 		Body: jsonOrText(d.Body), Error: cause.Error(), Attempts: maxTries, At: b.now, State: "open"})
 	b.out.Handled++
-	if c, ok := parseChannelID(d.ID); ok {
+	if isChannel {
 		b.in[c.sender] = inbound{c.epoch, c.number}
 		return nil
 	}
@@ -329,9 +341,12 @@ func (b *batch) bury(d *Delivery, cause error) error {
 	return b.remember(d, &r)
 }
 
+// incident records what an operator must look at, once for the same text among
+// the newest ones: a sender that is told nothing sends it again and again.
 func (b *batch) incident(kind, text string) error {
-	_, err := b.e.w.Exec(`INSERT INTO _incident (kind, text, at) VALUES (?, ?, ?)`,
-		kind, text, b.now)
+	_, err := b.e.w.Exec(`INSERT INTO _incident (kind, text, at) SELECT ?1, ?2, ?3
+		WHERE NOT EXISTS (SELECT 1 FROM (SELECT kind, text FROM _incident ORDER BY n DESC LIMIT 100)
+			WHERE kind = ?1 AND text = ?2)`, kind, text, b.now)
 	return err
 }
 
@@ -396,8 +411,10 @@ func (b *batch) forgetEdges() error {
 		}
 		return nil
 	}
-	if _, err := b.e.w.Exec(`DELETE FROM _edge WHERE n IN
-		(SELECT n FROM _edge WHERE at < ? ORDER BY n LIMIT ?)`, cutoff, 2*b.edges+64); err != nil {
+	// Limited before it is filtered: at has no index, but grows with n.
+	if _, err := b.e.w.Exec(`DELETE FROM _edge WHERE n IN (SELECT n FROM
+		(SELECT n, at FROM _edge ORDER BY n LIMIT +?) WHERE at < ?)`,
+		2*b.edges+64, cutoff); err != nil {
 		return err
 	}
 	return b.e.w.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _edge ORDER BY n LIMIT 1)`).

@@ -47,7 +47,7 @@ func (e *Engine) tick(tx *Tx) error {
 		n++
 		return nil
 	}, `SELECT id, name, attempts, body FROM _effect WHERE state = 'open' AND next_try <= ?
-		ORDER BY next_try LIMIT ?`, tx.now, SweepLimit); err != nil {
+		ORDER BY next_try LIMIT +?`, tx.now, SweepLimit); err != nil {
 		return err
 	}
 	for _, f := range tx.acts.effects {
@@ -193,6 +193,6 @@ func listLetters(v *View, body []byte) (any, error) {
 		list.Letters = append(list.Letters, l)
 		return nil
 	}, `SELECT n, id, subject, body, error, attempts, at, state FROM _dead
-		WHERE ?1 = '' OR state = ?1 ORDER BY n DESC LIMIT ?2`, q.State, q.Size())
+		WHERE ?1 = '' OR state = ?1 ORDER BY n DESC LIMIT +?2`, q.State, q.Size())
 	return list, err
 }

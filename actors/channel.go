@@ -142,15 +142,25 @@ type sentMessage struct {
 	Body    json.RawMessage `json:"body"`
 }
 
-// Resend reads the messages of a channel after a number, about ResendWindow at
-// most.
+// resendBytes is about how many bytes of messages one Resend reads at most.
+const resendBytes = 8 << 20
+
+// errEnough ends the reading of more rows.
+var errEnough = errors.New("enough")
+
+// Resend reads the messages of a channel after a number, about ResendWindow or
+// resendBytes at most. They begin later than asked for where the outbox does.
 func (e *Engine) Resend(receiver string, after int64) (sent []Sent, err error) {
+	size := 0
 	err = e.read(func(v *View) error {
 		return v.Each(func(r Row) error {
 			var first int64
 			var text []byte
-			if err := r.Scan(&first, &text); err != nil || len(sent) >= ResendWindow {
+			if err := r.Scan(&first, &text); err != nil {
 				return err
+			}
+			if size += len(text); len(sent) > 0 && size > resendBytes {
+				return errEnough
 			}
 			var messages []sentMessage
 			if err := json.Unmarshal(text, &messages); err != nil {
@@ -164,8 +174,11 @@ func (e *Engine) Resend(receiver string, after int64) (sent []Sent, err error) {
 			return nil
 		}, `SELECT first, messages FROM _sent WHERE receiver = ?1 AND first >= coalesce(
 			(SELECT max(first) FROM _sent WHERE receiver = ?1 AND first <= ?2 + 1), 0)
-			ORDER BY first LIMIT ?3`, receiver, after, ResendWindow)
+			AND first <= ?2 + ?3 ORDER BY first`, receiver, after, ResendWindow)
 	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	return sent, err
 }
 

@@ -21,6 +21,9 @@ var runtimeSchema string
 // errCareful asks for the batch to be run again with a savepoint a message.
 var errCareful = errors.New("run the batch with savepoints")
 
+// errClosed answers queries after Close.
+var errClosed = errors.New("actors: the file is closed")
+
 // Anchor is where an actor stands in its stream: the stream's created-time,
 // and sequence number, time and id of the last message handled. Only a stream
 // in which all four match may be continued at Seq+1.
@@ -38,16 +41,17 @@ type Engine struct {
 	Spec *Spec
 	file *stores.File
 	w    *stores.Conn
-	// readers holds the idle read connections.
+	// readers holds the idle read connections; it is closed by Close.
 	readers chan *stores.Conn
+	closed  sync.Once
 	verbs   map[string]func(tx *Tx, body []byte) error
 	queries map[string]Endpoint
 
+	self string // <actor>.<shard>
+	// mu guards what follows; Apply changes state when a batch is committed.
+	mu           sync.Mutex
 	owner, epoch string
-	self         string // <actor>.<shard>
-	// mu guards state, which Apply replaces when a batch is committed.
-	mu    sync.Mutex
-	state state
+	state        state
 }
 
 // state mirrors the runtime's tables.
@@ -102,7 +106,11 @@ func (e *Engine) open(ctx context.Context) error {
 }
 
 // Owner is the random id of the file.
-func (e *Engine) Owner() string { return e.owner }
+func (e *Engine) Owner() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.owner
+}
 
 // Anchor is where the actor stands in its stream.
 func (e *Engine) Anchor() Anchor {
@@ -118,16 +126,26 @@ func (e *Engine) Now() api.Time {
 	return e.state.now
 }
 
-// Close closes the file. No Apply or Ask may be running.
-func (e *Engine) Close() error { return e.file.Close() }
+// Close waits for the queries that are running and closes the file; later ones
+// are faults. No Apply may be running.
+func (e *Engine) Close() (err error) {
+	e.closed.Do(func() {
+		for range cap(e.readers) {
+			<-e.readers
+		}
+		close(e.readers)
+		err = e.file.Close()
+	})
+	return err
+}
 
 // load reads the runtime's tables into the state.
 func (e *Engine) load() error {
 	s := state{in: map[string]inbound{}, out: map[string]*outbound{}, retired: map[string]bool{}}
 	var seq int64
-	var config string
+	var config, owner, epoch string
 	if err := e.w.Row(`SELECT owner, epoch, now, created, seq, at, msg_id, config FROM _actor`).
-		Scan(&e.owner, &e.epoch, &s.now, &s.anchor.Created, &seq, &s.anchor.At, &s.anchor.ID,
+		Scan(&owner, &epoch, &s.now, &s.anchor.Created, &seq, &s.anchor.At, &s.anchor.ID,
 			&config); err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
@@ -155,7 +173,7 @@ func (e *Engine) load() error {
 		return fmt.Errorf("load: %w", err)
 	}
 	e.mu.Lock()
-	e.state = s
+	e.state, e.owner, e.epoch = s, owner, epoch
 	e.mu.Unlock()
 	return nil
 }
@@ -216,9 +234,12 @@ func (e *Engine) query(name string, run func(v *View, q *Endpoint) error) error 
 
 // read calls fn with a view of one moment.
 func (e *Engine) read(fn func(v *View) error) error {
-	c := <-e.readers
+	c, ok := <-e.readers
+	if !ok {
+		return errClosed
+	}
 	defer func() { e.readers <- c }()
-	if _, err := c.Exec("BEGIN"); err != nil {
+	if err := c.Begin("BEGIN"); err != nil {
 		return err
 	}
 	err := fn(&View{c})

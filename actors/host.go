@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"runtime/pprof"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,7 @@ const (
 	// linger is how long a batch waits for more messages after its first one,
 	// when the batch before it had more than lingerFrom: a busy actor saves
 	// commits, an idle one answers at once.
-	linger     = time.Millisecond
+	linger     = 2 * time.Millisecond
 	lingerFrom = 2
 	// tickEvery is how often deadlines are swept: at every half minute.
 	tickEvery = 30 * time.Second
@@ -80,8 +81,9 @@ type Host struct {
 }
 
 // Start opens the actor's file and runs it until Close. It answers an error
-// when the file is held or owned by another, or damaged; a NATS that is away
-// or streams that are missing only keep the actor from being ready.
+// when the file is held or owned by another, or damaged, or when NATS or the
+// streams stay away for half a minute; later that only keeps the actor from
+// being ready.
 func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
 	h := &Host{cfg: cfg, spec: spec, log: cfg.Log.With("actor", spec.Name),
 		asked: map[string]time.Time{}}
@@ -95,10 +97,11 @@ func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
 	}
 	run, cancel := context.WithCancel(context.Background())
 	h.cancel = cancel
-	h.wg.Go(func() { h.pub.run(run) })
+	h.wg.Go(func() { pprof.Do(run, pprof.Labels("publisher", spec.Name), h.pub.run) })
 	h.wg.Go(func() { h.lease.run(run) })
 	h.wg.Go(func() { h.tick(run) })
-	h.wg.Go(func() { h.run(run) })
+	// The labels let a CPU profile tell the actors apart.
+	h.wg.Go(func() { pprof.Do(run, pprof.Labels("actor", spec.Name), h.run) })
 	if cfg.Edge != nil {
 		cfg.Edge.Attach(spec.Name, h.askLocal)
 	}
@@ -120,6 +123,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if h.lease, err = takeLease(ctx, h); err != nil {
 		return err
 	}
+	h.pub.may = h.lease.check
 	if h.queries, err = serveQueries(h); err != nil {
 		return err
 	}
@@ -127,6 +131,22 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	return h.pub.listen()
+}
+
+// disown stops taking messages and answering queries, because another file
+// owns the actor now.
+func (h *Host) disown(err error) {
+	h.notReady(err)
+	h.log.Error("the actor has stopped", "err", err)
+	if err := h.mailbox.Close(); err != nil {
+		h.log.Warn("mailbox not closed", "err", err)
+	}
+	if h.cfg.Edge != nil {
+		h.cfg.Edge.Detach(h.spec.Name)
+	}
+	if err := h.queries.close(); err != nil {
+		h.log.Warn("queries not stopped", "err", err)
+	}
 }
 
 // askLocal answers an edge of the same process. A fault is logged here.
@@ -141,9 +161,9 @@ func (h *Host) askLocal(name string, q, into any) error {
 
 // publishFailed has the publisher send again what was not stored.
 func (h *Host) publishFailed(m *nats.Msg, err error) {
-	h.log.Warn("publish failed", "subject", m.Subject, "msg_id", bus.Identity(m.Header), "err", err)
-	if h.pub != nil {
-		h.pub.failed(m, err)
+	if h.pub == nil || !h.pub.failed(m, err) {
+		h.log.Warn("publish failed", "subject", m.Subject, "msg_id", bus.Identity(m.Header),
+			"err", err)
 	}
 }
 
@@ -196,6 +216,8 @@ type Status struct {
 	// Unconfirmed counts messages sent that their receivers have not been seen
 	// to commit.
 	Unconfirmed int64 `json:"unconfirmed"`
+	// Stopped says by receiver why nothing is sent there any more.
+	Stopped map[string]string `json:"stopped,omitempty"`
 	// Messages, Batches and Statements count since the start: what was
 	// handled, in how many commits, with how many SQL statements.
 	Messages   int64 `json:"messages"`
@@ -207,7 +229,7 @@ type Status struct {
 func (h *Host) Status() Status {
 	s := Status{Actor: h.spec.Name, Ready: h.ready.Load(), Now: h.engine.Now(),
 		Messages: h.handled.Load(), Batches: h.batches.Load(),
-		Statements: h.engine.w.Statements.Load()}
+		Statements: h.engine.w.Statements.Load(), Stopped: h.pub.stopped()}
 	if !s.Ready {
 		s.Fault, _ = h.fault.Load().(string)
 	}
@@ -217,31 +239,35 @@ func (h *Host) Status() Status {
 	return s
 }
 
-func (h *Host) notReady(why string, err error) {
+func (h *Host) notReady(err error) {
+	h.fault.Store(err.Error())
 	h.ready.Store(false)
-	h.fault.Store(fmt.Sprintf("%s: %v", why, err))
 }
 
 // run feeds the engine until ctx ends: seek, then batch after batch. A break in
 // the deliveries seeks again; a fault of the store seeks again after a pause,
-// for ever.
+// for ever, or until another file owns the actor, whose consumer must be left
+// alone.
 func (h *Host) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := h.seek(ctx); err != nil {
-			if errors.Is(err, jetstream.ErrStreamNotFound) {
-				h.setup(ctx)
-			}
-			h.pause(ctx, "mailbox", err)
-			continue
+	for ctx.Err() == nil && !h.lease.lost.Load() {
+		err := h.seek(ctx)
+		if err == nil {
+			h.ready.Store(true)
+			err = h.loop(ctx)
 		}
-		h.ready.Store(true)
-		if err := h.loop(ctx); err != nil && ctx.Err() == nil {
-			if errors.Is(err, bus.ErrBreak) {
-				h.log.Info("mailbox interrupted", "err", err)
-				continue
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, bus.ErrBreak):
+			h.log.Info("mailbox interrupted", "err", err)
+		default:
+			h.pause(ctx, err)
+			if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, errNotRenewed) {
+				h.setup(ctx) // the streams or the leases may be gone
 			}
-			h.pause(ctx, "store", err)
 		}
+	}
+	if h.lease.lost.Load() {
+		h.notReady(ErrOwned)
 	}
 }
 
@@ -254,12 +280,9 @@ func (h *Host) setup(ctx context.Context) {
 	}
 }
 
-func (h *Host) pause(ctx context.Context, why string, err error) {
-	if ctx.Err() != nil {
-		return
-	}
-	h.notReady(why, err)
-	h.log.Warn(why+" fault", "err", err)
+func (h *Host) pause(ctx context.Context, err error) {
+	h.notReady(err)
+	h.log.Warn("fault", "err", err)
 	select {
 	case <-ctx.Done():
 	case <-time.After(faultPause):
@@ -282,7 +305,7 @@ func (h *Host) seek(ctx context.Context) error {
 	return h.timers.Load(ctx)
 }
 
-// loop commits batch after batch until an error.
+// loop commits batch after batch until an error, which it always returns.
 func (h *Host) loop(ctx context.Context) error {
 	var in []bus.Message
 	var batch []Delivery
@@ -328,6 +351,11 @@ func (h *Host) commit(batch []Delivery) error {
 		return err
 	}
 	out, err := h.engine.Apply(api.Time(h.mailbox.Created()), batch)
+	if lerr := h.lease.check(); lerr != nil {
+		// It took too long. Nobody may act on a commit that another owner does
+		// not know of; if there is none, the file has everything.
+		return errors.Join(lerr, err)
+	}
 	if out != nil {
 		h.batches.Add(1)
 		h.handled.Add(int64(out.Handled))

@@ -103,6 +103,7 @@ type world struct {
 	server *bus.Server
 	edge   *bus.Edge
 	js     jetstream.JetStream
+	hosts  []*actors.Host
 }
 
 func newWorld(t *testing.T) *world {
@@ -163,10 +164,16 @@ func (w *world) config(dir string) actors.HostConfig {
 
 func (w *world) start(spec *actors.Spec) *actors.Host {
 	w.t.Helper()
-	h, err := actors.Start(w.t.Context(), spec, w.config("actors"))
+	return w.host(spec, w.config("actors"))
+}
+
+func (w *world) host(spec *actors.Spec, cfg actors.HostConfig) *actors.Host {
+	w.t.Helper()
+	h, err := actors.Start(w.t.Context(), spec, cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.hosts = append(w.hosts, h)
 	w.t.Cleanup(func() { _ = h.Close() })
 	return h
 }

@@ -27,6 +27,9 @@ const (
 // ErrOwned is returned by Start when another database file owns the actor.
 var ErrOwned = errors.New("actors: another database file owns this actor")
 
+// errNotRenewed keeps a batch from being committed.
+var errNotRenewed = errors.New("lease: it was not renewed in time")
+
 // lease is the entry owner.<actor>.<shard> in KV: which file owns the actor,
 // and that its process is alive.
 type lease struct {
@@ -36,7 +39,8 @@ type lease struct {
 	instance string
 	revision uint64
 	until    atomic.Int64
-	lost     atomic.Bool
+	// lost is true for ever once another file has been seen to own the actor.
+	lost atomic.Bool
 }
 
 type leaseEntry struct {
@@ -50,14 +54,18 @@ type leaseEntry struct {
 }
 
 // takeLease makes this file the actor's owner: when nobody was, when it was
-// already and no other process renews the lease, or with TakeOver.
+// already and no other process renews the lease, or with TakeOver. After a
+// take-over it waits until the other file's owner can't commit any more.
 func takeLease(ctx context.Context, h *Host) (*lease, error) {
 	l := &lease{h: h, key: bus.Address(h.spec.Name), instance: rand.Text()[:10]}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
-		err := l.take(ctx)
-		if err == nil || errors.Is(err, ErrOwned) {
+		fence, err := l.take(ctx)
+		switch {
+		case err == nil && fence:
+			return l, l.outlast(ctx)
+		case err == nil || errors.Is(err, ErrOwned):
 			return l, err
 		}
 		h.log.Warn("lease", "err", err)
@@ -69,34 +77,50 @@ func takeLease(ctx context.Context, h *Host) (*lease, error) {
 	}
 }
 
-func (l *lease) take(ctx context.Context) error {
+// outlast waits as long as a lease holds, in which the owner before may still
+// commit.
+func (l *lease) outlast(ctx context.Context) error {
+	l.h.log.Info("waiting for the lease before to end", "wait", leaseHolds)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(leaseHolds):
+		return l.renew(ctx)
+	}
+}
+
+// take writes the lease. fence is true when another file held it and did not
+// give it back.
+func (l *lease) take(ctx context.Context) (fence bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTry)
 	defer cancel()
 	kv, err := l.h.js.KeyValue(ctx, bus.BucketOwner)
 	if err != nil {
-		return err
+		return false, err
 	}
 	l.kv = kv
+	start := time.Now()
 	entry, err := kv.Get(ctx, l.key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		if err := l.askSenders(ctx); err != nil {
-			return err
+			return false, err
 		}
 		l.revision, err = kv.Create(ctx, l.key, l.entry(false))
-		return l.taken(err)
+		return false, l.taken(start, err)
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	var held leaseEntry
 	if err := json.Unmarshal(entry.Value(), &held); err != nil {
-		return fmt.Errorf("lease entry: %w", err)
+		return false, fmt.Errorf("lease entry: %w", err)
 	}
+	fence = held.Owner != l.h.engine.Owner() && !held.Released
 	if err := l.mayTake(&held); err != nil {
-		return err
+		return false, err
 	}
 	l.revision, err = kv.Update(ctx, l.key, l.entry(false), entry.Revision())
-	return l.taken(err)
+	return fence, l.taken(start, err)
 }
 
 // mayTake decides whether a lease held before may become this process's.
@@ -148,9 +172,10 @@ func (l *lease) askSenders(ctx context.Context) error {
 	}
 }
 
-func (l *lease) taken(err error) error {
+// taken counts the lease from before it was written.
+func (l *lease) taken(start time.Time, err error) error {
 	if err == nil {
-		l.until.Store(time.Now().Add(leaseHolds).UnixNano())
+		l.until.Store(start.Add(leaseHolds).UnixNano())
 	}
 	return err
 }
@@ -179,7 +204,12 @@ func (l *lease) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if err := l.renew(ctx); err != nil && ctx.Err() == nil {
+		err := l.renew(ctx)
+		if l.lost.Load() {
+			l.h.disown(err)
+			return
+		}
+		if err != nil && ctx.Err() == nil {
 			l.h.log.Warn("lease not renewed", "err", err)
 		}
 	}
@@ -190,16 +220,17 @@ func (l *lease) run(ctx context.Context) {
 func (l *lease) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseTry)
 	defer cancel()
+	start := time.Now()
 	revision, err := l.kv.Update(ctx, l.key, l.entry(false), l.revision)
 	if err == nil {
 		l.revision = revision
-		l.lost.Store(false)
-		return l.taken(nil)
+		return l.taken(start, nil)
 	}
 	entry, gerr := l.kv.Get(ctx, l.key)
 	switch {
 	case errors.Is(gerr, jetstream.ErrKeyNotFound):
-		return l.take(ctx)
+		_, err := l.take(ctx)
+		return err
 	case gerr != nil:
 		return errors.Join(err, gerr)
 	}
@@ -225,7 +256,7 @@ func (l *lease) check() error {
 	if l.lost.Load() {
 		return fmt.Errorf("lease: %w", ErrOwned)
 	}
-	return errors.New("lease: it was not renewed in time")
+	return errNotRenewed
 }
 
 // release lets another process take the lease at once.

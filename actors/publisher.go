@@ -3,11 +3,12 @@ package actors
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,8 @@ const (
 	// handBatches is how many batches wait to be published; more are read
 	// from the file later.
 	handBatches = 256
+	// publishWait is how long a channel rests after a failure, and until a
+	// receiver is asked again that has not committed the last window.
 	publishWait = 200 * time.Millisecond
 )
 
@@ -53,40 +56,67 @@ type confirmReply struct {
 
 // publisher publishes the rows of the outbox, in order on each channel: from
 // the batch when it is next, else from the file. A channel is published on
-// only after its receiver has been asked what it has committed.
+// only after its receiver has been asked what it has committed; nobody waits
+// for the answer.
 type publisher struct {
 	engine *Engine
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	log    *slog.Logger
-	in     chan []Sent
-	// poke has the publisher look at its channels.
-	poke chan struct{}
-	subs []*nats.Subscription
+	// may answers an error while this file may not speak for its actor.
+	may func() error
+	in  chan []Sent
+	// poke has the publisher look at its channels; later is true while it is
+	// going to be poked.
+	poke  chan struct{}
+	later atomic.Bool
+	// answers are what receivers have committed.
+	answers chan answer
+	asks    sync.WaitGroup
+	subs    []*nats.Subscription
 
 	mu       sync.Mutex
 	channels map[string]*channel
 }
 
-// channel is the one cursor of the messages to one receiver.
+// answer is a receiver's, nil when there was none.
+type answer struct {
+	c     *channel
+	reply *confirmReply
+}
+
+// channel is the one cursor of the messages to one receiver. It belongs to the
+// publisher's goroutine, but for what mu guards.
 type channel struct {
 	receiver string
 	// next is the number to publish next; 0 until the receiver was asked.
 	next int64
 	// fresh is the first number that was never published before.
 	fresh int64
-	// back, when not 0, is where a resend goes back to.
-	back int64
 	// mark and markedAt are a number and when it had been published.
 	mark     int64
 	markedAt time.Time
-	// stopped says why the channel may not go on.
+	// asking is true while the receiver is being asked.
+	asking bool
+	// gone is a number that was to be published and is not in the outbox.
+	gone int64
+	// stopped says why the channel may not go on; it is also written with mu.
 	stopped string
+
+	// Guarded by the publisher's mu: acked is what the receiver has committed
+	// by its own word; back, when not 0, is where a resend goes back to; until
+	// hold nothing is published; void has the numbers of messages that can
+	// never be.
+	acked int64
+	back  int64
+	hold  time.Time
+	void  map[int64]bool
 }
 
 func newPublisher(e *Engine, nc *nats.Conn, js jetstream.JetStream, log *slog.Logger) *publisher {
 	p := &publisher{engine: e, nc: nc, js: js, log: log, in: make(chan []Sent, handBatches),
-		poke: make(chan struct{}, 1), channels: map[string]*channel{}}
+		may:  func() error { return nil },
+		poke: make(chan struct{}, 1), answers: make(chan answer), channels: map[string]*channel{}}
 	for receiver, r := range e.Receivers() {
 		p.channels[receiver] = &channel{receiver: receiver, fresh: r[0] + 1}
 	}
@@ -135,32 +165,53 @@ func (p *publisher) wake() {
 	}
 }
 
+// wakeLater is wake after a rest.
+func (p *publisher) wakeLater() {
+	if p.later.CompareAndSwap(false, true) {
+		time.AfterFunc(publishWait, func() {
+			p.later.Store(false)
+			p.wake()
+		})
+	}
+}
+
 func (p *publisher) run(ctx context.Context) {
-	p.confirmAll(ctx)
+	defer p.asks.Wait()
+	p.askAll(ctx)
 	ticker := time.NewTicker(confirmEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			p.drain()
+			p.drain(ctx)
 			return
 		case rows := <-p.in:
 			p.publishRows(ctx, rows)
 			continue
+		case a := <-p.answers:
+			a.c.asking = false
+			if a.reply != nil {
+				p.heard(a.c, a.reply)
+				p.catchUp(ctx, a.c)
+			}
+			continue
 		case <-p.poke:
 		case <-ticker.C:
 		}
-		p.confirmAll(ctx)
-		p.catchUpAll(ctx)
+		p.askAll(ctx)
+		for _, c := range p.all() {
+			p.catchUp(ctx, c)
+		}
 	}
 }
 
-// drain publishes what was handed over before the end; the file has it anyway.
-func (p *publisher) drain() {
+// drain publishes what was handed over before the end and is next; the file
+// has the rest.
+func (p *publisher) drain(ctx context.Context) {
 	for {
 		select {
 		case rows := <-p.in:
-			p.publishRows(context.Background(), rows)
+			p.publishRows(ctx, rows)
 		default:
 			_ = p.nc.FlushTimeout(time.Second)
 			return
@@ -171,22 +222,25 @@ func (p *publisher) drain() {
 // publishRows publishes rows that are next on their channels, and reads the
 // file for channels that are behind.
 func (p *publisher) publishRows(ctx context.Context, rows []Sent) {
-	var behind map[string]bool
+	if p.may() != nil {
+		return // they are in the file
+	}
+	var behind map[string]*channel
 	for i := range rows {
 		r := &rows[i]
 		c := p.channel(r.Receiver)
-		if c.next == 0 && c.stopped == "" {
-			p.confirm(ctx, c)
-		}
-		if c.next != r.Number || p.takeBack(c) || p.publish(c, r) != nil {
+		if c.stopped != "" || c.next != r.Number || p.takeBack(c) || p.publish(c, r) != nil {
 			if behind == nil {
-				behind = map[string]bool{}
+				behind = map[string]*channel{}
 			}
-			behind[r.Receiver] = true
+			behind[r.Receiver] = c
 		}
 	}
-	for receiver := range behind {
-		p.catchUp(ctx, p.channel(receiver))
+	for _, c := range behind {
+		if c.next == 0 {
+			p.ask(ctx, c)
+		}
+		p.catchUp(ctx, c)
 	}
 }
 
@@ -211,26 +265,36 @@ func (p *publisher) all() []*channel {
 	return all
 }
 
-// takeBack moves the cursor to where a resend goes back to.
+// takeBack moves the cursor to where a resend goes back to, but never to what
+// is committed, which may have left the outbox.
 func (p *publisher) takeBack(c *channel) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c.back == 0 || c.back >= c.next {
-		c.back = 0
+	if c.back == 0 {
 		return false
 	}
-	c.next, c.back = c.back, 0
+	back := max(c.back, c.acked+1)
+	c.back = 0
+	if back >= c.next {
+		return false
+	}
+	c.next = back
 	return true
 }
 
-// goBack has a channel published again from a number on.
-func (p *publisher) goBack(c *channel, number int64) {
+// resting tells whether a channel has to wait: after a failure, or because the
+// receiver has not committed the last window.
+func (p *publisher) resting(c *channel) bool {
 	p.mu.Lock()
-	if c.next != 0 && (c.back == 0 || number < c.back) {
+	defer p.mu.Unlock()
+	return c.next > c.acked+ResendWindow || time.Now().Before(c.hold)
+}
+
+// goBack has a channel published again from a number on. Call it with mu.
+func (c *channel) goBack(number int64) {
+	if c.back == 0 || number < c.back {
 		c.back = number
 	}
-	p.mu.Unlock()
-	p.wake()
 }
 
 func (p *publisher) resend(m *nats.Msg) {
@@ -244,27 +308,51 @@ func (p *publisher) resend(m *nats.Msg) {
 		return
 	}
 	p.log.Info("resending", "receiver", r.Receiver, "after", r.Last)
-	p.goBack(p.channel(r.Receiver), r.Last+1)
+	c := p.channel(r.Receiver)
+	p.mu.Lock()
+	c.acked = min(c.acked, r.Last)
+	c.goBack(r.Last + 1)
+	p.mu.Unlock()
+	p.wake()
 }
 
-// failed goes back to a message that was not stored; one that never can be
-// leaves its number to a void one.
-func (p *publisher) failed(m *nats.Msg, err error) {
-	c, ok := parseChannelID(bus.Identity(m.Header))
-	if !ok {
-		return
+// failed goes back to a message that was not stored, after a rest; one that
+// never can be leaves its number to a void one. It answers false for what is
+// not a message of a channel.
+func (p *publisher) failed(m *nats.Msg, err error) bool {
+	id, ok := parseChannelID(bus.Identity(m.Header))
+	if !ok || id.sender != p.engine.self {
+		return false
 	}
-	if !bus.IsPermanent(err) {
-		p.goBack(p.channel(c.receiver), c.number)
-		return
+	c := p.channel(id.receiver)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !time.Now().Before(c.hold) { // else it has been logged
+		p.log.Warn("publish failed", "subject", m.Subject, "msg_id", id.String(), "err", err)
 	}
-	p.log.Error("message can't be published; a void one goes in its place", "msg_id", c.String(),
-		"err", err)
-	actor := c.receiver[:len(c.receiver)-len(bus.Shard)-1]
-	if _, err := bus.Publish(p.js, bus.MailboxSubject(actor, api.VerbVoid), bus.Fresh(c.String()),
-		nil, []byte("{}")); err != nil {
-		p.goBack(p.channel(c.receiver), c.number)
+	p.rest(c, id.number, err)
+	c.goBack(id.number)
+	return true
+}
+
+// rest has a channel wait after a message was not published. Call it with mu.
+func (p *publisher) rest(c *channel, number int64, err error) {
+	if bus.IsPermanent(err) && !c.void[number] {
+		p.log.Error("message can't be published; a void one goes in its place",
+			"receiver", c.receiver, "number", number, "err", err)
+		if c.void == nil {
+			c.void = map[int64]bool{}
+		}
+		c.void[number] = true
 	}
+	c.hold = time.Now().Add(publishWait)
+	p.wakeLater()
+}
+
+func (p *publisher) isVoid(c *channel, number int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return c.void[number]
 }
 
 func (p *publisher) publish(c *channel, s *Sent) error {
@@ -277,55 +365,51 @@ func (p *publisher) publish(c *channel, s *Sent) error {
 	if s.Number < c.fresh {
 		id = bus.Fresh(id)
 	}
-	if _, err := bus.Publish(p.js, s.Subject, id, header, s.Body); err != nil {
-		p.log.Warn("publish", "subject", s.Subject, "msg_id", id, "err", err)
+	subject, body := s.Subject, s.Body
+	if p.isVoid(c, s.Number) {
+		actor := strings.TrimSuffix(c.receiver, "."+bus.Shard)
+		subject, body = bus.MailboxSubject(actor, api.VerbVoid), []byte("{}")
+	}
+	if _, err := bus.Publish(p.js, subject, id, header, body); err != nil {
+		p.log.Warn("publish", "subject", subject, "msg_id", id, "err", err)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.rest(c, s.Number, err)
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	c.next = s.Number + 1
 	c.fresh = max(c.fresh, c.next)
 	return nil
 }
 
-// catchUpAll publishes from the file what is behind on every channel.
-func (p *publisher) catchUpAll(ctx context.Context) {
-	for _, c := range p.all() {
-		p.catchUp(ctx, c)
-	}
-}
-
 // catchUp publishes from the file until the channel's last number, or until
 // the window of a resend is full.
 func (p *publisher) catchUp(ctx context.Context, c *channel) {
-	for ctx.Err() == nil && c.next > 0 && c.stopped == "" {
+	for ctx.Err() == nil && c.next > 0 && c.stopped == "" && p.may() == nil {
 		p.takeBack(c)
-		given := p.engine.Receivers()[c.receiver]
-		if c.next > given[0] || c.next > given[1]+ResendWindow {
+		if c.next > p.engine.Receivers()[c.receiver][0] {
+			return
+		}
+		if p.resting(c) {
+			p.wakeLater()
 			return
 		}
 		rows, err := p.engine.Resend(c.receiver, c.next-1)
-		if err != nil || len(rows) == 0 {
+		if err != nil {
 			p.log.Error("outbox can't be read", "receiver", c.receiver, "next", c.next, "err", err)
 			return
 		}
-		if rows[0].Number != c.next {
-			p.stop(c, fmt.Errorf("number %d is asked for and no longer in the outbox", c.next))
+		if len(rows) == 0 || rows[0].Number != c.next {
+			// A late failure or request; if not, the receiver says so.
+			c.gone, c.next = c.next, 0
+			p.ask(ctx, c)
 			return
 		}
 		for i := range rows {
 			if p.publish(c, &rows[i]) != nil {
-				sleep(ctx, publishWait)
 				return
 			}
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
 	}
 }
 
@@ -336,51 +420,79 @@ func (p *publisher) stop(c *channel, err error) {
 	p.log.Error("channel stopped", "receiver", c.receiver, "err", err)
 }
 
-// confirmAll asks the receivers of everything that is not known to be
-// committed.
-func (p *publisher) confirmAll(ctx context.Context) {
-	var wg sync.WaitGroup
-	receivers := p.engine.Receivers()
-	for _, c := range p.all() {
-		r := receivers[c.receiver]
-		if c.stopped == "" && (c.next == 0 || r[1] < r[0]) {
-			wg.Go(func() { p.confirm(ctx, c) })
+// stopped tells by receiver why channels do not go on; nil when all do.
+func (p *publisher) stopped() (why map[string]string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for receiver, c := range p.channels {
+		if c.stopped == "" {
+			continue
 		}
+		if why == nil {
+			why = map[string]string{}
+		}
+		why[receiver] = c.stopped
 	}
-	wg.Wait()
+	return why
 }
 
-// confirm asks a receiver what it has committed, and goes back when something
-// published long enough ago is not among it.
-func (p *publisher) confirm(ctx context.Context, c *channel) {
-	ctx, cancel := context.WithTimeout(ctx, confirmWait)
-	defer cancel()
-	m, err := p.nc.RequestWithContext(ctx, bus.CommittedSubject(c.receiver),
-		api.Raw(&confirmRequest{Sender: p.engine.self}))
-	if err != nil {
-		if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, context.Canceled) {
+// askAll asks the receivers of everything that is not known to be committed.
+func (p *publisher) askAll(ctx context.Context) {
+	receivers := p.engine.Receivers()
+	for _, c := range p.all() {
+		if r := receivers[c.receiver]; c.next == 0 || c.next <= r[0] || r[1] < r[0] {
+			p.ask(ctx, c)
+		}
+	}
+}
+
+// ask asks a receiver what it has committed.
+func (p *publisher) ask(ctx context.Context, c *channel) {
+	if c.asking || c.stopped != "" || ctx.Err() != nil {
+		return
+	}
+	c.asking = true
+	p.asks.Go(func() {
+		a := answer{c: c}
+		limited, cancel := context.WithTimeout(ctx, confirmWait)
+		defer cancel()
+		m, err := p.nc.RequestWithContext(limited, bus.CommittedSubject(c.receiver),
+			api.Raw(&confirmRequest{Sender: p.engine.self}))
+		if err == nil {
+			a.reply = new(confirmReply)
+			err = json.Unmarshal(m.Data, a.reply)
+		}
+		if err != nil || a.reply.Number < 0 {
+			a.reply = nil
 			p.log.Debug("receiver does not answer", "receiver", c.receiver, "err", err)
 		}
-		return
-	}
-	var r confirmReply
-	if err := json.Unmarshal(m.Data, &r); err != nil {
-		p.log.Warn("receiver's answer can't be read", "receiver", c.receiver, "err", err)
-		return
-	}
+		select {
+		case p.answers <- a:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// heard takes a receiver's answer, and goes back when something published long
+// enough ago is not among what it has committed.
+func (p *publisher) heard(c *channel, r *confirmReply) {
 	if err := p.engine.Committed(c.receiver, r.Number); err != nil {
 		p.stop(c, err)
 		return
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	c.acked = r.Number
+	p.mu.Unlock()
 	switch {
+	case c.next == 0 && c.gone == r.Number+1:
+		p.stop(c, fmt.Errorf("number %d is needed and no longer in the outbox", c.gone))
 	case c.next == 0:
 		c.next = r.Number + 1
 	case r.Number < c.mark && r.ReadUpTo > api.TimeOf(c.markedAt.Add(lostAfter)):
 		p.log.Warn("messages lost; resending", "receiver", c.receiver, "after", r.Number)
 		c.next, c.mark = r.Number+1, 0
 	}
+	c.gone = 0
 	if r.Number >= c.mark {
 		c.mark, c.markedAt = c.next-1, time.Now()
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -18,6 +19,8 @@ type server struct {
 	h    *Host
 	svc  micro.Service
 	subs []*nats.Subscription
+
+	closing sync.Once
 }
 
 func serveQueries(h *Host) (*server, error) {
@@ -49,11 +52,15 @@ func serveQueries(h *Host) (*server, error) {
 	return s, h.nc.Publish(bus.UpSubject, []byte(h.engine.self))
 }
 
+// close stops answering; only its first call does.
 func (s *server) close() error {
-	errs := []error{s.svc.Stop()}
-	for _, sub := range s.subs {
-		errs = append(errs, sub.Unsubscribe())
-	}
+	var errs []error
+	s.closing.Do(func() {
+		errs = append(errs, s.svc.Stop())
+		for _, sub := range s.subs {
+			errs = append(errs, sub.Unsubscribe())
+		}
+	})
 	return errors.Join(errs...)
 }
 

@@ -90,6 +90,9 @@ func (m *Mailbox) deliverSubject() string { return "ordo.deliver." + m.name }
 // Close ends the deliveries.
 func (m *Mailbox) Close() error {
 	m.nc.RemoveStatusListener(m.status)
+	if !m.sub.IsValid() {
+		return nil // closed before
+	}
 	return m.sub.Unsubscribe()
 }
 
@@ -105,7 +108,11 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 	info := stream.CachedInfo()
 	m.created = info.Created.UnixNano()
 	m.want = p.Seq + 1
-	if p.Seq == 0 || !m.holds(ctx, stream, p) {
+	held, err := m.holds(ctx, stream, p)
+	if err != nil {
+		return false, fmt.Errorf("bus: seek %s: %w", m.stream, err)
+	}
+	if !held {
 		cut = p.Seq != 0
 		if m.want, err = firstAfter(ctx, stream, p.At-memory.Nanoseconds()); err != nil {
 			return cut, fmt.Errorf("bus: seek %s: %w", m.stream, err)
@@ -124,12 +131,16 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 }
 
 // holds tells whether the stream has at the place the message that was there.
-func (m *Mailbox) holds(ctx context.Context, stream jetstream.Stream, p Place) bool {
-	if m.created != p.Created {
-		return false
+// Not being able to look is no answer.
+func (m *Mailbox) holds(ctx context.Context, stream jetstream.Stream, p Place) (bool, error) {
+	if p.Seq == 0 || m.created != p.Created {
+		return false, nil
 	}
 	msg, err := stream.GetMsg(ctx, p.Seq)
-	return err == nil && msg.Time.UnixNano() == p.At && Identity(msg.Header) == p.ID
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	return err == nil && msg.Time.UnixNano() == p.At && Identity(msg.Header) == p.ID, err
 }
 
 // firstAfter finds the first sequence number with a time above ns.
@@ -248,17 +259,18 @@ func (m *Mailbox) idle(ctx context.Context) error {
 
 func (m *Mailbox) take(buf []Message, msg *nats.Msg) ([]Message, error) {
 	m.heard = time.Now()
-	if len(msg.Data) == 0 && msg.Header.Get("Status") == "100" {
-		return buf, m.beat(msg.Header)
-	}
 	d := Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, reply: msg.Reply}
 	if !d.parse(msg.Reply) {
+		// Only a heartbeat is not to be acked; a message may have any header.
+		if len(msg.Data) == 0 && msg.Header.Get("Status") == "100" {
+			return buf, m.beat(msg.Header)
+		}
 		return buf, nil
 	}
 	switch {
 	case m.last == 0 && (d.consumerSeq != 1 || d.Seq < m.want):
 		return buf, nil // from before the reset
-	case d.consumerSeq != m.last+1:
+	case d.consumerSeq != m.last+1 || d.Seq <= m.lastSeq:
 		return buf, fmt.Errorf("%w: consumer sequence %d after %d", ErrBreak, d.consumerSeq, m.last)
 	}
 	m.last, m.lastSeq = d.consumerSeq, d.Seq
@@ -271,7 +283,7 @@ func (m *Mailbox) beat(h nats.Header) error {
 	if err != nil {
 		return nil
 	}
-	if m.last > 0 && seen > m.last {
+	if seen > m.last && (m.last > 0 || time.Since(m.sought) > 2*heartbeat) {
 		return fmt.Errorf("%w: %d delivered, %d arrived", ErrBreak, seen, m.last)
 	}
 	if seen == m.last {

@@ -142,7 +142,13 @@ func (t *Timers) forward(m jetstream.Msg) error {
 	if left := time.Until(due); left > 0 {
 		return m.NakWithDelay(left)
 	}
-	f, err := Publish(t.js, h.Get(HeaderTo), Identity(h), nil, m.Data())
+	to := h.Get(HeaderTo)
+	verb, ok := strings.CutPrefix(to, MailboxSubject(t.actor, ""))
+	if !ok || verb == "" || strings.ContainsAny(verb, ". \t") {
+		t.log.Error("timer to elsewhere", "actor", t.actor, "subject", m.Subject(), "to", to)
+		return m.Term()
+	}
+	f, err := Publish(t.js, to, Identity(h), nil, m.Data())
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,10 @@ import (
 // binary is the ordo under test, built once.
 var binary string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
+func TestMain(m *testing.M) {
+	crashHostNATS()
+	os.Exit(build(m))
+}
 
 func build(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "ordo-e2e-")
@@ -202,14 +205,27 @@ func (p *process) as(token string) *client { return &client{p.t, p.url, token} }
 // transport has connections enough for tests with thousands of shoppers.
 var transport = &http.Transport{MaxIdleConnsPerHost: 256, MaxConnsPerHost: 256}
 
-// call sends a request and answers the status and the body.
+// call sends a request and answers the status and the body. What is sent is
+// nothing, CSV for a string, raw JSON for bytes, or else a value as JSON.
 func (c *client) call(method, path string, body any) (int, []byte, error) {
+	resp, data, err := c.send(nil, method, path, body)
+	if err != nil {
+		return 0, nil, err
+	}
+	return resp.StatusCode, data, nil
+}
+
+// send is call with more headers, and with the headers of the answer.
+func (c *client) send(more http.Header, method, path string, body any) (*http.Response, []byte,
+	error) {
 	var r io.Reader
 	contentType := "application/json"
 	switch b := body.(type) {
 	case nil:
 	case string:
 		r, contentType = strings.NewReader(b), "text/csv"
+	case []byte:
+		r = bytes.NewReader(b)
 	default:
 		r = bytes.NewReader(api.Raw(b))
 	}
@@ -217,7 +233,7 @@ func (c *client) call(method, path string, body any) (int, []byte, error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, r)
 	if err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
@@ -225,13 +241,16 @@ func (c *client) call(method, path string, body any) (int, []byte, error) {
 	if body != nil {
 		req.Header.Set("Content-Type", contentType)
 	}
+	for name, values := range more {
+		req.Header[name] = values
+	}
 	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
-		return 0, nil, err
+		return nil, nil, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, data, err
+	return resp, data, err
 }
 
 // must is call for what must succeed; the answer is decoded into answer.
@@ -248,29 +267,45 @@ func (c *client) must(method, path string, body, answer any) {
 	}
 }
 
-// problem is call for what must be refused.
-func (c *client) problem(method, path string, body any, status int, code api.Code) {
+// refusal is the body of an answer that is not a success.
+type refusal struct {
+	Status int             `json:"status"`
+	Code   api.Code        `json:"code"`
+	Detail string          `json:"detail"`
+	Place  string          `json:"place"`
+	Data   json.RawMessage `json:"data"`
+	Order  string          `json:"order"`
+}
+
+// problem is call for what must be refused, and answers how it was.
+func (c *client) problem(method, path string, body any, status int, code api.Code) (r refusal) {
 	c.t.Helper()
 	got, data, err := c.call(method, path, body)
 	if err != nil {
 		c.t.Errorf("%s %s: %v", method, path, err)
-		return
+		return r
 	}
-	var e api.Error
-	if err := json.Unmarshal(data, &e); err != nil {
+	if err := json.Unmarshal(data, &r); err != nil {
 		c.t.Errorf("%s %s: %v: %s", method, path, err, data)
 	}
-	if got != status || e.Code != code {
-		c.t.Errorf("%s %s: status %d code %q, want %d %q\n%s", method, path, got, e.Code, status,
+	if got != status || r.Status != status || r.Code != code {
+		c.t.Errorf("%s %s: status %d code %q, want %d %q\n%s", method, path, got, r.Code, status,
 			code, data)
 	}
+	return r
 }
 
-// audit runs `ordo audit` and fails the test on any deviation.
-func audit(t *testing.T, data string) {
+// audit runs `ordo audit` over the directories of a shop that has ended and
+// fails the test on any deviation. It answers what it says.
+func audit(t *testing.T, data ...string) string {
 	t.Helper()
-	out, err := exec.Command(binary, "audit", "--data", data).CombinedOutput()
+	args := []string{"audit"}
+	for _, dir := range data {
+		args = append(args, "--data", dir)
+	}
+	out, err := exec.Command(binary, args...).CombinedOutput()
 	if err != nil {
 		t.Errorf("ordo audit: %v\n%s", err, out)
 	}
+	return string(out)
 }

@@ -96,6 +96,32 @@ func (c *Checkouts) Claim(ctx context.Context, user, token, order, bodyHash stri
 	return Checkout{}, api.Refuse(api.CodeBusy, "too many submit this token; try again")
 }
 
+// Unclaim takes back the claim of a body that was refused before it became an
+// order, so that the shopper can mend it and submit again. A claim by another
+// body stays.
+func (c *Checkouts) Unclaim(ctx context.Context, user, token, bodyHash string) error {
+	key, ok := checkoutKey(user, token)
+	if !ok {
+		return unknownToken()
+	}
+	e, err := c.kv.Get(ctx, key)
+	if err != nil {
+		return fmt.Errorf("stores: unclaim checkout: %w", err)
+	}
+	var ch Checkout
+	if err := json.Unmarshal(e.Value(), &ch); err != nil {
+		return fmt.Errorf("stores: unclaim checkout: %w", err)
+	}
+	if ch.BodyHash != bodyHash {
+		return nil
+	}
+	ch.Order, ch.BodyHash = "", ""
+	if _, err := c.kv.Update(ctx, key, api.Raw(ch), e.Revision()); err != nil && !isConflict(err) {
+		return fmt.Errorf("stores: unclaim checkout: %w", err)
+	}
+	return nil
+}
+
 // again answers a claim of a page that was claimed before.
 func (ch Checkout) again(bodyHash string) (Checkout, error) {
 	if ch.BodyHash != bodyHash {

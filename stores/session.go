@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -45,6 +46,8 @@ type Sessions struct {
 	watcher jetstream.KeyWatcher
 	cancel  context.CancelFunc
 	done    chan struct{}
+	// held is true while it is not known which sessions have ended.
+	held atomic.Bool
 
 	// mu guards what follows.
 	mu sync.Mutex
@@ -149,8 +152,20 @@ func (s *Sessions) Create(ctx context.Context, user, role string) (string, Sessi
 	return token, sess, nil
 }
 
+// Hold has Get open no session until Release. A process that starts calls it,
+// because the bucket may have lost the end of a session, and it must not
+// believe one before it has told Revoke which ones have ended.
+func (s *Sessions) Hold() { s.held.Store(true) }
+
+// Release ends Hold.
+func (s *Sessions) Release() { s.held.Store(false) }
+
+// Held tells whether sessions are held back.
+func (s *Sessions) Held() bool { return s.held.Load() }
+
 // Get is the session that a token opens. It refuses with CodeUnauthorized a
-// token that is unknown, expired or revoked; any other error is a fault.
+// token that is unknown, expired or revoked, and with CodeUnavailable any other
+// while sessions are held back; any other error is a fault.
 func (s *Sessions) Get(ctx context.Context, token string) (Session, error) {
 	if !isSessionToken(token) {
 		return Session{}, noSession()
@@ -172,6 +187,9 @@ func (s *Sessions) Get(ctx context.Context, token string) (Session, error) {
 	}
 	if sess.Expires <= api.TimeOf(time.Now()) || s.isRevoked(hash, sess) {
 		return Session{}, noSession()
+	}
+	if s.held.Load() {
+		return Session{}, api.Refuse(api.CodeUnavailable, "it is not known yet which sessions have ended")
 	}
 	return sess, nil
 }

@@ -186,6 +186,25 @@ func TestRevoke(t *testing.T) {
 	wantSession(t, s, three, third)
 }
 
+// A process that starts believes no session before it knows which have ended.
+// ACCEPT U1
+func TestHeldSessions(t *testing.T) {
+	s := openSessions(t, bucket(t, startNATS(t), "session", time.Hour), time.Hour)
+	token, sess := login(t, s, "usr_1")
+	ended, _ := login(t, s, "usr_1")
+	s.Hold()
+	_, err := s.Get(t.Context(), token)
+	wantCode(t, "a held session", err, api.CodeUnavailable)
+	wantNone(t, s, "an unknown session", "ses_"+strings.Repeat("A", 32))
+	s.Revoke(api.Revocation{User: "usr_1", Session: stores.SessionHash(ended)})
+	if !s.Held() {
+		t.Error("not held")
+	}
+	s.Release()
+	wantSession(t, s, token, sess)
+	wantNone(t, s, "an ended session", ended)
+}
+
 // ACCEPT U1
 func TestRevocationsAreForgottenWhenNothingIsLeftToRevoke(t *testing.T) {
 	kv := bucket(t, startNATS(t), "session", time.Hour)

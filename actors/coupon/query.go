@@ -28,7 +28,7 @@ func list(v *actors.View, q *api.ListCoupons) (*api.CouponList, error) {
 	}
 	answer, more, err := read(v, q.Size(), `SELECT id, user_id, name, amount, minimum, currency,
 			valid_from, valid_until, order_id FROM coupon
-		WHERE user_id = ? AND id < ? ORDER BY id DESC LIMIT ?`, q.User, before, q.Size()+1)
+		WHERE user_id = +? AND id < ? ORDER BY id DESC LIMIT +?`, q.User, before, q.Size()+1)
 	if more {
 		answer.Next = answer.Coupons[q.Size()-1].ID
 	}
@@ -47,9 +47,9 @@ func usable(v *actors.View, q *api.ListCoupons) (*api.CouponList, error) {
 	}
 	answer, more, err := read(v, q.Size(), `SELECT id, user_id, name, amount, minimum, currency,
 			valid_from, valid_until, order_id FROM coupon
-		WHERE user_id = ?1 AND order_id IS NULL AND currency = ?2 AND minimum <= ?3
-			AND valid_from <= ?4 AND ?4 < valid_until AND (amount, id) < (?5, ?6)
-		ORDER BY amount DESC, id DESC LIMIT ?7`,
+		WHERE user_id = +?1 AND order_id IS NULL AND currency = +?2 AND minimum <= +?3
+			AND valid_from <= +?4 AND ?4 < valid_until AND (amount, id) < (?5, ?6)
+		ORDER BY amount DESC, id DESC LIMIT +?7`,
 		q.User, q.UsableFor.Currency, q.UsableFor.Amount, q.At, amount, id, q.Size()+1)
 	if more {
 		last := &answer.Coupons[q.Size()-1]

@@ -14,5 +14,6 @@ CREATE TABLE coupon (
     CHECK ((order_id IS NULL) = (occurrence IS NULL))
 ) STRICT, WITHOUT ROWID;
 
--- One step uses one coupon; the undo knows nothing but the step.
-CREATE UNIQUE INDEX coupon_step ON coupon (order_id, occurrence) WHERE order_id IS NOT NULL;
+-- One step uses one coupon; the undo knows nothing but the step. Not a partial
+-- index: SQLite would plan every query of the table anew for every argument.
+CREATE UNIQUE INDEX coupon_step ON coupon (order_id, occurrence);

@@ -279,7 +279,7 @@ func readWant(tx *actors.Tx, user string, w *want) error {
 	s := &w.item
 	err := tx.Row(`SELECT s.product, s.name, s.options, s.picture, s.price, s.currency,
 		s.max_per_order, s.max_per_user, k.stock - k.locked
-		FROM sku s JOIN stock k ON k.sku = s.id WHERE s.id = ? AND NOT s.off_sale`, w.SKU).
+		FROM sku s JOIN stock k ON k.sku = s.id WHERE s.id = +? AND NOT s.off_sale`, w.SKU).
 		Scan(&s.Product, &s.Name, &options, &s.Picture, &s.Price.Amount, &s.Price.Currency,
 			&w.maxPerOrder, &w.maxPerUser, &w.left)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -79,7 +79,7 @@ func getSKUs(v *actors.View, q *api.GetSKUs) (*api.SKUList, error) {
 // getProduct answers a product with all its SKUs, those off sale included.
 func getProduct(v *actors.View, q *api.GetProduct) (*api.Product, error) {
 	p, _, err := readProduct(v.Row(`SELECT id, name, categories, attributes FROM product
-		WHERE id = ?`, q.ID))
+		WHERE id = +?`, q.ID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, api.Refuse(api.CodeNotFound, "there is no product %s", q.ID).At("id")
 	}
@@ -88,7 +88,7 @@ func getProduct(v *actors.View, q *api.GetProduct) (*api.Product, error) {
 	}
 	var c skuReader
 	if err := v.Each(c.read, `SELECT `+skuColumns+` FROM sku s JOIN stock k ON k.sku = s.id
-		WHERE s.product = ? ORDER BY s.id`, p.ID); err != nil {
+		WHERE s.product = +? ORDER BY s.id`, p.ID); err != nil {
 		return nil, err
 	}
 	p.SKUs = c.skus
@@ -138,7 +138,7 @@ func listProducts(v *actors.View, q *api.ListProducts) (*api.ProductList, error)
 		}
 		c := skuReader{}
 		if err := v.Each(c.read, `SELECT `+skuColumns+` FROM sku s JOIN stock k ON k.sku = s.id
-			WHERE s.product = ? AND NOT s.off_sale ORDER BY s.id`, found[i].ID); err != nil {
+			WHERE s.product = +? AND NOT s.off_sale ORDER BY s.id`, found[i].ID); err != nil {
 			return nil, err
 		}
 		found[i].SKUs = c.skus
@@ -162,12 +162,12 @@ func findProducts(v *actors.View, q *api.ListProducts) (all []api.Product, sizes
 	if path := strings.Trim(q.Category, "/"); path != "" {
 		err = v.Each(scan, `SELECT p.id, p.name, p.categories, p.attributes
 			FROM category c JOIN product p ON p.id = c.product
-			WHERE c.path = ?4 AND c.product > ?1 AND `+hasAllWords+`
-			ORDER BY c.product LIMIT ?3`, q.Cursor, words, q.Size()+1, path)
+			WHERE c.path = +?4 AND c.product > ?1 AND `+hasAllWords+`
+			ORDER BY c.product LIMIT +?3`, q.Cursor, words, q.Size()+1, path)
 	} else {
 		err = v.Each(scan, `SELECT p.id, p.name, p.categories, p.attributes
 			FROM product p WHERE p.id > ?1 AND `+hasAllWords+`
-			ORDER BY p.id LIMIT ?3`, q.Cursor, words, q.Size()+1)
+			ORDER BY p.id LIMIT +?3`, q.Cursor, words, q.Size()+1)
 	}
 	return all, sizes, err
 }
@@ -176,7 +176,7 @@ func findProducts(v *actors.View, q *api.ListProducts) (all []api.Product, sizes
 // from the cursor. Row C7.
 func listStockLedger(v *actors.View, q *api.ListStockLedger) (*api.StockLedger, error) {
 	var next int64
-	err := v.Row(`SELECT last FROM stock WHERE sku = ?`, q.SKU).Scan(&next)
+	err := v.Row(`SELECT last FROM stock WHERE sku = +?`, q.SKU).Scan(&next)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, api.Refuse(api.CodeNotFound, "there is no such SKU").At("sku")
 	}
@@ -192,7 +192,7 @@ func listStockLedger(v *actors.View, q *api.ListStockLedger) (*api.StockLedger, 
 	for next > 0 && len(list.Entries) < q.Size() {
 		var e api.StockEntry
 		err := v.Row(`SELECT seq, prev, sku, kind, stock, locked, cause, reason, at FROM ledger
-			WHERE seq = ? AND sku = ?`, next, q.SKU).
+			WHERE seq = +? AND sku = +?`, next, q.SKU).
 			Scan(&e.Seq, &next, &e.SKU, &e.Kind, &e.Stock, &e.Locked, &e.Cause, &e.Reason, &e.At)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, invalid("cursor", "not the cursor of a page of this SKU")

@@ -12,10 +12,10 @@ import (
 // The lists, each in the order of an index.
 const (
 	columns = `SELECT seq, id, type, order_id, user, data, at FROM entry `
-	listAll = columns + `WHERE seq > ? ORDER BY seq LIMIT ?`
-	byType  = columns + `WHERE seq > ? AND type = ? ORDER BY seq LIMIT ?`
-	byOrder = columns + `WHERE seq > ?1 AND order_id = ?2 AND (?3 = '' OR type = ?3)
-		ORDER BY seq LIMIT ?4`
+	listAll = columns + `WHERE seq > ? ORDER BY seq LIMIT +?`
+	byType  = columns + `WHERE seq > ? AND type = +? ORDER BY seq LIMIT +?`
+	byOrder = columns + `WHERE seq > ?1 AND order_id = +?2 AND (?3 = '' OR type = +?3)
+		ORDER BY seq LIMIT +?4`
 )
 
 func listJournal(v *actors.View, q *api.ListJournal) (*api.Journal, error) {

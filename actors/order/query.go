@@ -139,13 +139,13 @@ func getSubmission(v *actors.View, q *api.GetSubmission) (*api.Submission, error
 // Lists of orders before a place, newest first. The sign keeps a user's orders
 // from being looked for among all in a state.
 const (
-	listAll  = `SELECT ` + columns + `, 0 FROM orders WHERE n < ? ORDER BY n DESC LIMIT ?`
-	listUser = `SELECT ` + columns + `, 0 FROM orders WHERE user = ? AND n < ?
-		ORDER BY n DESC LIMIT ?`
-	listState = `SELECT ` + columns + `, 0 FROM orders WHERE state = ? AND n < ?
-		ORDER BY n DESC LIMIT ?`
-	listUserState = `SELECT ` + columns + `, 0 FROM orders WHERE user = ? AND +state = ? AND n < ?
-		ORDER BY n DESC LIMIT ?`
+	listAll  = `SELECT ` + columns + `, 0 FROM orders WHERE n < ? ORDER BY n DESC LIMIT +?`
+	listUser = `SELECT ` + columns + `, 0 FROM orders WHERE user = +? AND n < ?
+		ORDER BY n DESC LIMIT +?`
+	listState = `SELECT ` + columns + `, 0 FROM orders WHERE state = +? AND n < ?
+		ORDER BY n DESC LIMIT +?`
+	listUserState = `SELECT ` + columns + `, 0 FROM orders WHERE user = +? AND +state = +? AND n < ?
+		ORDER BY n DESC LIMIT +?`
 )
 
 func listOrders(v *actors.View, q *api.ListOrders) (*api.OrderList, error) {
@@ -207,7 +207,7 @@ func getSteps(v *actors.View, q *api.GetSteps) (*api.StepList, error) {
 		list.Steps = append(list.Steps, s)
 		return decodeRefusal(refusal, &list.Steps[len(list.Steps)-1].Refusal)
 	}, `SELECT name, occurrence, state, attempts, asked_at, answered_at, refusal
-		FROM steps WHERE order_id = ?`, q.Order); err != nil {
+		FROM steps WHERE order_id = +?`, q.Order); err != nil {
 		return nil, err
 	}
 	if len(list.Steps) == 0 {

@@ -278,7 +278,7 @@ func sweep(tx *actors.Tx) (more bool, err error) {
 		err := r.Scan(&id)
 		ids = append(ids, id)
 		return err
-	}, `SELECT id FROM orders WHERE deadline <= ? ORDER BY deadline LIMIT ?`,
+	}, `SELECT id FROM orders WHERE deadline <= ? ORDER BY deadline LIMIT +?`,
 		tx.Now(), actors.SweepLimit); err != nil {
 		return false, err
 	}

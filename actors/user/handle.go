@@ -216,7 +216,7 @@ func deleteAddress(tx *actors.Tx, m *api.DeleteAddress) error {
 // forgetRevocations drops what no living session can be meant by.
 func forgetRevocations(tx *actors.Tx) (more bool, err error) {
 	n, err := tx.Exec(`DELETE FROM revocation WHERE seq IN
-		(SELECT seq FROM revocation WHERE until <= ? ORDER BY until LIMIT ?)`,
+		(SELECT seq FROM revocation WHERE until <= ? ORDER BY until LIMIT +?)`,
 		tx.Now(), actors.SweepLimit)
 	return n == actors.SweepLimit, err
 }

@@ -12,10 +12,10 @@ import (
 func getUser(v *actors.View, q *api.GetUser) (*api.Account, error) {
 	var row actors.Row
 	if q.ID != "" {
-		row = v.Row(`SELECT id, email, name, role, password_hash, created FROM user WHERE id = ?`, q.ID)
+		row = v.Row(`SELECT id, email, name, role, password_hash, created FROM user WHERE id = +?`, q.ID)
 	} else {
 		row = v.Row(`SELECT id, email, name, role, password_hash, created FROM user
-			WHERE email = ?`, strings.ToLower(q.Email))
+			WHERE email = +?`, strings.ToLower(q.Email))
 	}
 	var a api.Account
 	err := row.Scan(&a.ID, &a.Email, &a.Name, &a.Role, &a.PasswordHash, &a.Created)
@@ -37,7 +37,7 @@ func listAddresses(v *actors.View, q *api.ListAddresses) (*api.AddressList, erro
 		list.Addresses = append(list.Addresses, a)
 		return json.Unmarshal([]byte(lines), &list.Addresses[len(list.Addresses)-1].Lines)
 	}, `SELECT id, name, phone, lines, city, postcode, country, is_default FROM address
-		WHERE user = ? ORDER BY is_default DESC, n LIMIT ?`, q.User, api.MaxAddresses)
+		WHERE user = +? ORDER BY is_default DESC, n LIMIT +?`, q.User, api.MaxAddresses)
 	return list, err
 }
 
@@ -51,6 +51,6 @@ func listRevocations(v *actors.View, q *api.ListRevocations) (*api.RevocationLis
 		list.Revocations = append(list.Revocations, item)
 		return nil
 	}, `SELECT seq, user, coalesce(session, ''), before FROM revocation
-		WHERE seq > ? ORDER BY seq LIMIT ?`, q.After, api.MaxRevocations)
+		WHERE seq > ? ORDER BY seq LIMIT +?`, q.After, api.MaxRevocations)
 	return list, err
 }

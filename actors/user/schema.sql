@@ -23,7 +23,9 @@ CREATE TABLE address (
     is_default INTEGER NOT NULL CHECK (is_default IN (0, 1)),
     PRIMARY KEY (user, id)
 ) STRICT, WITHOUT ROWID;
-CREATE UNIQUE INDEX address_default ON address (user) WHERE is_default = 1;
+-- Not a partial index: SQLite would plan every query of the table anew for
+-- every argument.
+CREATE UNIQUE INDEX address_default ON address (CASE is_default WHEN 1 THEN user END);
 
 -- Sessions ended before their time. Seq is never used again, because readers
 -- go on after the last one they know. Row U1.

@@ -27,7 +27,7 @@ var statuses = map[api.Code]int{
 	api.CodeEmailTaken:     http.StatusConflict,
 	api.CodeIDReused:       http.StatusUnprocessableEntity,
 	api.CodeTokenUnknown:   http.StatusNotFound,
-	api.CodeTokenReused:    http.StatusConflict,
+	api.CodeTokenReused:    http.StatusUnprocessableEntity,
 	api.CodeUnknownSKU:     http.StatusUnprocessableEntity,
 	api.CodeOutOfStock:     http.StatusConflict,
 	api.CodePriceChanged:   http.StatusConflict,

@@ -72,13 +72,31 @@ func TestSameToken(t *testing.T) {
 	}
 	changed := u.order(p)
 	changed["channel"] = "app"
-	u.call("POST", "/v1/orders", changed).refused(409, api.CodeTokenReused)
+	u.call("POST", "/v1/orders", changed).refused(422, api.CodeTokenReused)
 	foreign := other.order(p)
 	other.call("POST", "/v1/orders", foreign).refused(404, api.CodeTokenUnknown)
 	forged := u.order(page{Token: api.NewID(api.PrefixCheckout), Total: p.Total})
 	u.call("POST", "/v1/orders", forged).refused(404, api.CodeTokenUnknown)
 	forged["token"] = "chk_nonsense"
 	u.call("POST", "/v1/orders", forged).refused(404, api.CodeTokenUnknown)
+}
+
+// ACCEPT S2: a body that is refused as it stands binds nothing; mended, it is
+// taken under the same token.
+func TestTokenOutlivesBadBody(t *testing.T) {
+	s := newShop(t)
+	u := s.shopper("ann@example.com")
+	p := u.buyNow("mug", 1)
+	bad := u.order(p)
+	bad["pay_method"] = "shells"
+	u.call("POST", "/v1/orders", bad).refused(422, api.CodeInvalid)
+	bad = u.order(p)
+	bad["lines"] = []object{{"sku": "mug", "quantity": 2}}
+	u.call("POST", "/v1/orders", bad).refused(422, api.CodeInvalid)
+	u.placed(u.call("POST", "/v1/orders", u.order(p)))
+	if n := s.available("mug"); n != 99 {
+		t.Errorf("%d mugs left", n)
+	}
 }
 
 // ACCEPT S2: after a week the token is gone from the bucket and the address
@@ -108,7 +126,7 @@ func TestSameTokenMuchLater(t *testing.T) {
 	}
 	changed := u.order(p)
 	changed["channel"] = "app"
-	u.call("POST", "/v1/orders", changed).refused(409, api.CodeTokenReused)
+	u.call("POST", "/v1/orders", changed).refused(422, api.CodeTokenReused)
 	other.call("POST", "/v1/orders", other.order(p)).refused(404, api.CodeTokenUnknown)
 	if n := s.available("mug"); n != 99 {
 		t.Errorf("%d mugs left", n)

@@ -100,9 +100,18 @@ func (s *Server) submitOrder(ctx context.Context, in *submitInput) (*submitted, 
 		return nil, err
 	}
 	if err := in.Body.sameLines(page.Lines); err != nil {
-		return nil, err
+		return nil, s.unclaim(ctx, &a, err)
 	}
 	return s.publish(ctx, a, a.message(&page, address))
+}
+
+// unclaim frees the token of a body that never became an order, and passes
+// why. If it fails the token stays bound, and a new checkout is needed.
+func (s *Server) unclaim(ctx context.Context, a *attempt, why error) error {
+	if err := s.Checkouts.Unclaim(ctx, a.user, a.body.Token, a.hash); err != nil {
+		s.log.Warn("token stays claimed", "order", a.order, "err", err)
+	}
+	return why
 }
 
 // is tells whether err is a refusal with the code.
@@ -146,7 +155,7 @@ func (s *Server) publish(ctx context.Context, a attempt, m *api.SubmitOrder) (*s
 	began := time.Now()
 	commit, cancel := context.WithTimeout(ctx, max(a.wait, minSubmit))
 	defer cancel()
-	err := s.do(commit, "submit-"+a.order, m, nil)
+	err := s.do(commit, "submit-"+a.order+"-"+a.hash[:16], m, nil)
 	switch {
 	case is(err, api.CodeIDReused):
 		// Sent before with another address in the book, or another body.
@@ -154,6 +163,10 @@ func (s *Server) publish(ctx context.Context, a attempt, m *api.SubmitOrder) (*s
 			"this checkout was submitted before with another content").At("token"))
 	case errors.Is(err, bus.ErrPending):
 		return a.answer(s, nil)
+	case is(err, api.CodeBusy) || is(err, api.CodeUnavailable) || is(err, api.CodeInternal):
+		return nil, err
+	case api.AsError(err) != nil:
+		return nil, s.unclaim(ctx, &a, err)
 	case err != nil:
 		return nil, err
 	}

@@ -120,59 +120,6 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-type cart struct {
-	Lines []struct {
-		SKU                 string
-		Quantity, Available int64
-		Selected, Enough    bool
-		Price, Seen, Total  api.Money
-		PriceChange         int64 `json:"price_change"`
-		OnSale              bool  `json:"on_sale"`
-	}
-	Total api.Money
-}
-
-// ACCEPT K1 K2 F1
-func TestCart(t *testing.T) {
-	s := newShop(t)
-	u := s.shopper("ann@example.com")
-	line := func(sku string, n int) object { return object{"sku": sku, "quantity": n} }
-	u.call("POST", "/v1/cart/lines", line("mug", 1)).want(200)
-	u.call("POST", "/v1/cart/lines", line("mug", 1)).want(200)
-	u.call("POST", "/v1/cart/lines", line("shirt-s", 4)).want(200)
-	u.call("POST", "/v1/cart/lines", line("none", 1)).refused(422, api.CodeUnknownSKU)
-	s.admin("POST", "/admin/v1/products:import",
-		"sku,spu,name,price\nmug,mug,Mug,12.00\n").want(200)
-	c := decode[cart](u.call("GET", "/v1/cart", nil).want(200))
-	if len(c.Lines) != 2 || c.Total != gbp(2400+4*2550) {
-		t.Fatalf("cart %+v", c)
-	}
-	if l := c.Lines[0]; l.Quantity != 2 || l.Price != gbp(1200) || l.Seen != gbp(1000) ||
-		l.PriceChange != 200 || l.Total != gbp(2400) || l.Available != 100 || !l.Enough {
-		t.Errorf("line %+v", l)
-	}
-	if l := c.Lines[1]; l.Enough || l.Available != 3 {
-		t.Errorf("line %+v", l)
-	}
-	u.call("PUT", "/v1/cart/lines/shirt-s", object{"selected": false}).want(200)
-	u.call("PUT", "/v1/cart/lines/mug", object{"quantity": 3}).want(200)
-	u.call("PUT", "/v1/cart/lines/mug", object{}).refused(422, api.CodeInvalid)
-	u.call("PUT", "/v1/cart/lines/none", object{"quantity": 3}).refused(404, api.CodeNotFound)
-	p := decode[page](u.call("POST", "/v1/checkouts", object{"from": "cart"}).want(201))
-	if len(p.Lines) != 1 || p.Lines[0]["sku"] != "mug" || p.Total != gbp(3600) {
-		t.Errorf("page %+v", p)
-	}
-	u.placed(u.call("POST", "/v1/orders", u.order(p)))
-	u.call("DELETE", "/v1/cart/lines/mug", nil).want(200)
-	u.call("POST", "/v1/checkouts", object{"from": "cart"}).refused(422, api.CodeInvalid)
-	u.call("POST", "/v1/checkouts", object{"from": "cart", "sku": "mug"}).
-		refused(422, api.CodeInvalid)
-	u.call("POST", "/v1/checkouts", object{"sku": "none"}).refused(422, api.CodeUnknownSKU)
-	if c := decode[cart](u.call("DELETE", "/v1/cart", nil).want(200)); len(c.Lines) != 0 {
-		t.Errorf("cart %+v", c)
-	}
-}
-
 // ACCEPT K4
 func TestGuestCart(t *testing.T) {
 	s := newShop(t)

@@ -9,43 +9,41 @@ type check struct {
 	query string
 }
 
-// checks are all rules of the audit that are told from tables. Rows C5, C7,
-// S5, S6, S7, S10, L4, M11.
+// checks are all rules of the audit that are told from tables. Two tables are
+// compared by grouping their union, because a FULL JOIN has no index to use and
+// takes the square of the rows. Rows C5, C7, S5, S6, S7, S10, L4, M11.
 var checks = [...]check{
 	{"stock", []string{"goods"}, `
 		-- The stock of each SKU is the sum of its ledger.
-		WITH sums AS (SELECT sku, sum(stock) AS stock, sum(locked) AS locked
-			FROM goods.ledger GROUP BY sku)
-		SELECT '', 'goods.stock ' || coalesce(s.sku, l.sku),
-			printf('stock %s, locked %s, but its ledger adds up to %s and %s',
-				s.stock, s.locked, l.stock, l.locked)
-		FROM goods.stock s FULL JOIN sums l ON l.sku = s.sku
-		WHERE coalesce(s.stock, 0) <> coalesce(l.stock, 0)
-			OR coalesce(s.locked, 0) <> coalesce(l.locked, 0)
-			OR s.locked < 0 OR s.locked > s.stock`},
+		WITH book AS (SELECT sku, stock, locked, 0 AS book_stock, 0 AS book_locked FROM goods.stock
+			UNION ALL SELECT sku, 0, 0, stock, locked FROM goods.ledger)
+		SELECT '', 'goods.stock ' || sku,
+			printf('stock %d, locked %d, but its ledger adds up to %d and %d',
+				sum(stock), sum(locked), sum(book_stock), sum(book_locked))
+		FROM book GROUP BY sku
+		HAVING sum(stock) <> sum(book_stock) OR sum(locked) <> sum(book_locked)
+			OR sum(locked) < 0 OR sum(locked) > sum(stock)`},
 	{"locked", []string{"goods"}, `
 		-- The locked units of each SKU are those of its open holds.
-		WITH held AS (SELECT j.value ->> 'sku' AS sku, sum(j.value ->> 'quantity') AS n
-			FROM goods.hold h, json_each(h.lines) j WHERE h.state = 'held' GROUP BY 1)
-		SELECT '', 'goods.stock ' || coalesce(s.sku, held.sku),
-			printf('%s locked, but open holds have %s', s.locked, held.n)
-		FROM goods.stock s FULL JOIN held ON held.sku = s.sku
-		WHERE coalesce(s.locked, 0) <> coalesce(held.n, 0)`},
+		WITH book AS (SELECT sku, locked, 0 AS held FROM goods.stock
+			UNION ALL SELECT j.value ->> 'sku', 0, j.value ->> 'quantity'
+				FROM goods.hold h, json_each(h.lines) j WHERE h.state = 'held')
+		SELECT '', 'goods.stock ' || sku,
+			printf('%d locked, but open holds have %d', sum(locked), sum(held))
+		FROM book GROUP BY sku HAVING sum(locked) <> sum(held)`},
 	{"hold-ledger", []string{"goods"}, `
 		-- What the ledger says an order locked and bought is what its holds say.
-		WITH book AS (SELECT cause AS id, sku, sum(locked) AS locked, -sum(stock) AS sold
-				FROM goods.ledger WHERE kind IN ('lock', 'unlock', 'sell') GROUP BY 1, 2
-				HAVING sum(locked) <> 0 OR sum(stock) <> 0),
-			hold AS (SELECT h.order_id AS id, j.value ->> 'sku' AS sku,
-				sum(iif(h.state = 'held', j.value ->> 'quantity', 0)) AS locked,
-				sum(iif(h.state = 'sold', j.value ->> 'quantity', 0)) AS sold
-				FROM goods.hold h, json_each(h.lines) j GROUP BY 1, 2)
-		SELECT coalesce(book.id, hold.id), 'goods.hold ' || coalesce(book.sku, hold.sku),
-			printf('holds %s and sold %s, but by the ledger %s and %s', hold.locked, hold.sold,
-				book.locked, book.sold)
-		FROM book FULL JOIN hold ON hold.id = book.id AND hold.sku = book.sku
-		WHERE coalesce(book.locked, 0) <> coalesce(hold.locked, 0)
-			OR coalesce(book.sold, 0) <> coalesce(hold.sold, 0)`},
+		WITH book AS (SELECT cause AS id, sku, locked, -stock AS sold, 0 AS hold_locked,
+				0 AS hold_sold FROM goods.ledger WHERE kind IN ('lock', 'unlock', 'sell')
+			UNION ALL SELECT h.order_id, j.value ->> 'sku', 0, 0,
+				iif(h.state = 'held', j.value ->> 'quantity', 0),
+				iif(h.state = 'sold', j.value ->> 'quantity', 0)
+				FROM goods.hold h, json_each(h.lines) j)
+		SELECT id, 'goods.hold ' || sku,
+			printf('holds %d and sold %d, but by the ledger %d and %d', sum(hold_locked),
+				sum(hold_sold), sum(locked), sum(sold))
+		FROM book GROUP BY id, sku
+		HAVING sum(locked) <> sum(hold_locked) OR sum(sold) <> sum(hold_sold)`},
 	{"holds", []string{"goods", "order"}, `
 		-- No hold without an order that wants it.
 		SELECT h.order_id, 'goods.hold ' || h.order_id,
@@ -55,25 +53,21 @@ var checks = [...]check{
 			OR h.state = 'sold' AND o.state = 'paid')`},
 	{"held", []string{"goods", "order"}, `
 		-- Every placed or paid order holds or has bought exactly its lines.
-		WITH want AS (SELECT o.id, j.value ->> 'sku' AS sku, sum(j.value ->> 'quantity') AS n
-				FROM "order".orders o, json_each(o.lines) j
-				WHERE o.state IN ('placed', 'paid') GROUP BY 1, 2),
-			have AS (SELECT h.order_id AS id, j.value ->> 'sku' AS sku,
-				sum(j.value ->> 'quantity') AS n
+		WITH book AS (SELECT o.id, j.value ->> 'sku' AS sku, j.value ->> 'quantity' AS want, 0 AS have
+				FROM "order".orders o, json_each(o.lines) j WHERE o.state IN ('placed', 'paid')
+			UNION ALL SELECT h.order_id, j.value ->> 'sku', 0, j.value ->> 'quantity'
 				FROM goods.hold h JOIN "order".orders o ON o.id = h.order_id, json_each(h.lines) j
-				WHERE o.state IN ('placed', 'paid') GROUP BY 1, 2)
-		SELECT coalesce(want.id, have.id), 'goods.hold ' || coalesce(want.sku, have.sku),
-			printf('%s ordered, %s held or sold', coalesce(want.n, 0), coalesce(have.n, 0))
-		FROM want FULL JOIN have ON have.id = want.id AND have.sku = want.sku
-		WHERE want.n IS NOT have.n`},
+				WHERE o.state IN ('placed', 'paid'))
+		SELECT id, 'goods.hold ' || sku, printf('%d ordered, %d held or sold', sum(want), sum(have))
+		FROM book GROUP BY id, sku HAVING sum(want) <> sum(have)`},
 	{"accounts", []string{"wallet"}, `
 		-- A user's account holds the sum of its entries.
-		WITH sums AS (SELECT owner, unit, sum(amount) AS n FROM wallet.entry
-			WHERE owner NOT GLOB 'shop:*' GROUP BY 1, 2)
-		SELECT '', 'wallet.account ' || coalesce(a.owner, s.owner) || ' ' || coalesce(a.unit, s.unit),
-			printf('holds %s, but its entries add up to %s', a.balance, s.n)
-		FROM wallet.account a FULL JOIN sums s ON s.owner = a.owner AND s.unit = a.unit
-		WHERE coalesce(a.balance, 0) <> coalesce(s.n, 0) OR a.balance < 0`},
+		WITH book AS (SELECT owner, unit, balance, 0 AS amount FROM wallet.account
+			UNION ALL SELECT owner, unit, 0, amount FROM wallet.entry
+				WHERE owner NOT GLOB 'shop:*')
+		SELECT '', 'wallet.account ' || owner || ' ' || unit,
+			printf('holds %d, but its entries add up to %d', sum(balance), sum(amount))
+		FROM book GROUP BY owner, unit HAVING sum(balance) <> sum(amount) OR sum(balance) < 0`},
 	{"entries", []string{"wallet"}, `
 		-- Every entry says what its account held after it.
 		SELECT coalesce(order_id, ''), 'wallet.entry ' || owner || ' ' || unit || ' ' || seq,
@@ -91,16 +85,15 @@ var checks = [...]check{
 		FROM wallet.entry GROUP BY unit HAVING sum(amount) <> 0`},
 	{"debits", []string{"wallet", "order"}, `
 		-- What was taken from a wallet for an order is what the order says.
-		WITH net AS (SELECT order_id AS id, unit, -sum(amount) AS n FROM wallet.entry
-			WHERE order_id IS NOT NULL GROUP BY 1, 2)
-		SELECT coalesce(o.id, net.id), 'wallet.entry',
-			printf('%s was taken for an order that is %s and uses %s', coalesce(net.n, 0),
-				coalesce(o.state, 'unknown'), o.balance)
-		FROM "order".orders o FULL JOIN net ON net.id = o.id AND net.unit = o.currency
-		WHERE CASE
-			WHEN o.state IN ('placed', 'paid') THEN coalesce(net.n, 0) <> o.balance
-			WHEN o.state IN ('pending', 'closing') THEN coalesce(net.n, 0) NOT IN (0, o.balance)
-			ELSE coalesce(net.n, 0) <> 0 END`},
+		WITH book AS (SELECT id, currency AS unit, state, balance, 0 AS taken FROM "order".orders
+			UNION ALL SELECT order_id, unit, NULL, 0, -amount FROM wallet.entry
+				WHERE order_id IS NOT NULL)
+		SELECT id, 'wallet.entry', printf('%d was taken for an order that is %s and uses %d',
+				sum(taken), coalesce(max(state), 'unknown'), sum(balance))
+		FROM book GROUP BY id, unit HAVING CASE
+			WHEN max(state) IN ('placed', 'paid') THEN sum(taken) <> sum(balance)
+			WHEN max(state) IN ('pending', 'closing') THEN sum(taken) NOT IN (0, sum(balance))
+			ELSE sum(taken) <> 0 END`},
 	{"coupons-used", []string{"coupon", "order"}, `
 		-- A used coupon is used by one order of its owner that is not over.
 		SELECT c.order_id, 'coupon.coupon ' || c.id,

@@ -114,6 +114,7 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 	if s.sessions, err = stores.NewSessions(sessions, bus.SessionTTL); err != nil {
 		return nil, err
 	}
+	s.sessions.Hold()
 	checkouts, err := s.js.KeyValue(ctx, bus.BucketCheckout)
 	if err != nil {
 		return nil, fmt.Errorf("checkouts: %w", err)
@@ -152,7 +153,7 @@ func (s *Shop) adminToken() error {
 }
 
 // followRevocations has the sessions that the user actor knows to have ended
-// refused here.
+// refused here. No session is believed before the first of them are known.
 func (s *Shop) followRevocations(run context.Context) {
 	var after int64
 	ticker := time.NewTicker(followEvery)
@@ -163,6 +164,9 @@ func (s *Shop) followRevocations(run context.Context) {
 			for _, r := range list.Revocations {
 				s.sessions.Revoke(r)
 				after = max(after, r.Seq)
+			}
+			if len(list.Revocations) == 0 {
+				s.sessions.Release()
 			}
 		}
 		if len(list.Revocations) > 0 {

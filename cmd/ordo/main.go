@@ -131,7 +131,7 @@ func newLog(c *cli, stderr io.Writer) *slog.Logger {
 	}
 	tty := isTerminal(stderr)
 	if c.LogFormat == "text" || c.LogFormat == "auto" && tty {
-		return slog.New(tint.NewHandler(stderr, &tint.Options{
+		return slog.New(tint.NewTextHandler(stderr, &tint.Options{
 			Level: level, TimeFormat: time.TimeOnly, NoColor: !tty}))
 	}
 	return slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: level}))

@@ -220,7 +220,8 @@ func (s *Shop) startActors(ctx context.Context) error {
 
 // ready tells whether all actors of this process are ready, and how each is.
 func (s *Shop) ready() (bool, any) {
-	ok, all := s.edge.Connected(), make([]actors.Status, 0, len(s.hosts))
+	ok := s.edge.Connected() && (s.sessions == nil || !s.sessions.Held())
+	all := make([]actors.Status, 0, len(s.hosts))
 	for _, h := range s.hosts {
 		status := h.Status()
 		ok = ok && status.Ready

@@ -87,7 +87,7 @@ func (s *shopper) checkout(ctx context.Context, inv *invoice) (*checkoutPage, er
 		switch {
 		case err == nil && sameLines(page, inv):
 			return page, nil
-		case err != nil && !errors.Is(err, errUnreachable):
+		case err != nil && !errors.Is(err, errUnreachable) && !emptyCart(err):
 			return nil, err
 		case time.Now().After(deadline) && err == nil:
 			return nil, fmt.Errorf("invoice %s: the checkout has other lines", inv.No)
@@ -124,6 +124,12 @@ func (s *shopper) fillCart(ctx context.Context, inv *invoice) error {
 	}
 	return s.call(ctx, request{Method: "PUT", Path: "/v1/cart", Repeat: true,
 		Body: map[string]any{"lines": lines}}, nil)
+}
+
+// emptyCart tells whether a checkout found nothing in the cart.
+func emptyCart(err error) bool {
+	p := asProblem(err)
+	return p != nil && p.Code == api.CodeInvalid && p.Place == "from"
 }
 
 // sameLines tells whether the checkout is for what the invoice says.

@@ -1,0 +1,348 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"ordo/api"
+	"ordo/bus"
+)
+
+// crashNATSAt, in the environment, has this test binary be a NATS server:
+// <host:port> <directory>.
+const crashNATSAt = "ORDO_TEST_NATS_AT"
+
+// crashHostNATS runs a NATS server until it is killed, when this process was
+// started to be one.
+func crashHostNATS() {
+	addr, dir, ok := strings.Cut(os.Getenv(crashNATSAt), " ")
+	if !ok {
+		return
+	}
+	s, err := crashNewServer(addr, dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "nats:", err)
+		os.Exit(1)
+	}
+	s.ConfigureLogger()
+	s.Start()
+	s.WaitForShutdown()
+	os.Exit(0)
+}
+
+func crashNewServer(addr, dir string) (*server.Server, error) {
+	host, text, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, err
+	}
+	return server.NewServer(&server.Options{ServerName: "external", Host: host, Port: port,
+		JetStream: true, StoreDir: dir, SyncInterval: time.Second, MaxPayload: bus.MaxPayload})
+}
+
+// crashNATS is an external NATS server that can be killed.
+type crashNATS struct {
+	t    *testing.T
+	dir  string
+	addr string
+	url  string
+	log  *logBuffer
+	cmd  *exec.Cmd
+}
+
+func newCrashNATS(t *testing.T) *crashNATS {
+	t.Helper()
+	s := &crashNATS{t: t, dir: t.TempDir(), addr: crashFreeAddr(t), log: &logBuffer{}}
+	s.url = "nats://" + s.addr
+	t.Cleanup(func() {
+		s.end(false)
+		if t.Failed() {
+			t.Logf("external NATS:\n%s", s.log.tail(60))
+		}
+	})
+	s.start()
+	return s
+}
+
+// crashFreeAddr is a loopback address for a server that is started again and
+// again. Its port is below those that the kernel gives to outgoing
+// connections, which could take it in between.
+func crashFreeAddr(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.N(10_000)))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return l.Addr().String()
+	}
+	t.Fatal("there is no free port")
+	return ""
+}
+
+// start starts the server, on the same port each time, and waits until it
+// takes connections.
+func (s *crashNATS) start() {
+	s.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.cmd = exec.Command(self)
+	s.cmd.Env = append(os.Environ(), crashNATSAt+"="+s.addr+" "+s.dir)
+	s.cmd.Stderr = s.log
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually(s.t, "external NATS", func() bool {
+		nc, err := nats.Connect(s.url)
+		if err != nil {
+			return false
+		}
+		nc.Close()
+		return true
+	})
+}
+
+// end kills the server, or stops it in order.
+func (s *crashNATS) end(inOrder bool) {
+	if s.cmd == nil {
+		return
+	}
+	signal := syscall.SIGKILL
+	if inOrder {
+		signal = syscall.SIGTERM
+	}
+	_ = s.cmd.Process.Signal(signal)
+	_ = s.cmd.Wait() // how it ended is as it was told to
+	s.cmd = nil
+}
+
+// streams are the names of all streams on disk.
+func (s *crashNATS) streams() (names []string) {
+	s.t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(s.dir, "jetstream", "$G", "streams", "*"))
+	if err != nil || len(dirs) == 0 {
+		s.t.Fatalf("%d streams, %v", len(dirs), err)
+	}
+	for _, dir := range dirs {
+		names = append(names, filepath.Base(dir))
+	}
+	return names
+}
+
+// damage changes the newest block of a stream, if there is something in it.
+func (s *crashNATS) damage(stream string, how func(path string, size int64) error) {
+	s.t.Helper()
+	blocks, err := filepath.Glob(filepath.Join(s.dir, "jetstream", "$G", "streams", stream, "msgs",
+		"*.blk"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	slices.SortFunc(blocks, func(a, b string) int { return crashBlock(a) - crashBlock(b) })
+	for _, path := range slices.Backward(blocks) {
+		if info, err := os.Stat(path); err != nil {
+			s.t.Fatal(err)
+		} else if info.Size() > 0 {
+			if err := how(path, info.Size()); err != nil {
+				s.t.Fatal(err)
+			}
+			return
+		}
+	}
+}
+
+// crashBlock is the number of a block file.
+func crashBlock(path string) int {
+	n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), ".blk"))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// crashCut cuts 10 to 60% off the end, as a power cut does to what was not
+// synced.
+func crashCut(path string, size int64) error {
+	return os.Truncate(path, size*int64(40+rand.N(50))/100)
+}
+
+// crashFlip flips a byte in the middle half.
+func crashFlip(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	at, b := size/4+rand.N(size/2+1), make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		return err
+	}
+	b[0] ^= 0x20
+	_, err = f.WriteAt(b, at)
+	return err
+}
+
+// crashDamage is what becomes of an external NATS under load.
+type crashDamage struct {
+	name string
+	// stop ends the server in order, so that it trusts what is on disk.
+	stop  bool
+	which func(stream string) bool
+	how   func(path string, size int64) error
+}
+
+// ACCEPT M9 M4 P1
+// An external NATS is killed under load and loses the tails of its streams, or
+// has a byte flipped in them, while the actors keep running. They go on by
+// themselves: every accepted order is decided, and nothing twice.
+func TestCrashExternalNATSCutShort(t *testing.T) {
+	n := newCrashNATS(t)
+	data, addr := t.TempDir(), crashFreeAddr(t)
+	p := crashServe(t, addr, data, "--nats", n.url)
+	l := newCrashLoad(t, p.url)
+	l.begin()
+	for _, d := range []crashDamage{
+		{"all streams cut", false, func(string) bool { return true }, crashCut},
+		{"mailboxes cut", false, crashIsMailbox, crashCut},
+		{"a byte of each mailbox flipped", false, crashIsMailbox, crashFlip},
+		{"flipped after a stop in order", true, crashIsMailbox, crashFlip},
+		{"the goods mailbox cut", false, func(s string) bool { return s == "GOODS" }, crashCut},
+	} {
+		l.grow(data, 80)
+		began, pending := n.suffer(d, data)
+		l.grow(data, 1)
+		t.Logf("%s: %d orders were pending; going on after %s", d.name, pending,
+			time.Since(began).Round(time.Millisecond))
+	}
+	// The last purchases are cut when no others follow that would show a gap.
+	l.grow(data, 80)
+	l.halt()
+	began, pending := n.suffer(crashDamage{"", false, crashIsMailbox, crashCut}, data)
+	l.end()
+	t.Logf("no load: %d orders were pending; all done after %s", pending,
+		time.Since(began).Round(time.Millisecond))
+	l.settled(data)
+	select {
+	case <-p.done:
+		t.Errorf("the actors ended:\n%s", p.log.tail(20))
+	default:
+	}
+}
+
+// suffer ends the server, damages it, starts it again, and waits until the
+// orders are decided that were pending.
+func (s *crashNATS) suffer(d crashDamage, data string) (began time.Time, pending int) {
+	s.t.Helper()
+	s.end(d.stop)
+	open := crashPending(s.t, data)
+	for _, stream := range s.streams() {
+		if d.which(stream) {
+			s.damage(stream, d.how)
+		}
+	}
+	s.start()
+	began = time.Now()
+	crashDecided(s.t, data, open)
+	return began, len(open)
+}
+
+// ACCEPT M9 M4 S7
+// Orders are submitted while the goods actor is down. Its mailbox, which has
+// taken the messages, is cut short by the end of an external NATS before it
+// reads them; all other actors keep running. Nothing else is ordered that
+// would show the gap, and still every order is placed, once.
+func TestCrashExternalNATSLosesUnread(t *testing.T) {
+	n, data, shelf := newCrashNATS(t), t.TempDir(), t.TempDir()
+	p := crashServe(t, crashFreeAddr(t), data, "--nats", n.url,
+		"--only", "order,coupon,wallet,user,journal")
+	goods := []string{"--nats", n.url, "--only", "goods", "--no-api"}
+	g := serve(t, shelf, goods...)
+	l := newCrashLoad(t, p.url)
+	l.users[0].placed(l.users[0].checkout(0)) // now the order actor knows goods
+	bodies := make([]map[string]any, len(l.users))
+	for i, u := range l.users {
+		bodies[i] = u.checkout(4)
+	}
+	g.kill()
+	var wg sync.WaitGroup
+	for i, u := range l.users {
+		wg.Go(func() { u.placed(bodies[i]) })
+	}
+	unread := func() (all int) {
+		n.open(func(js jetstream.JetStream) { all, _ = crashUnhandled(t, js, shelf, "goods") })
+		return all
+	}
+	eventually(t, "all reservations are in the mailbox", func() bool {
+		return len(crashPending(t, data)) == len(l.users) && unread() >= len(l.users)
+	})
+	n.end(false)
+	before := crashCount(t, crashDB(t, shelf, "goods"), `SELECT seq FROM _actor`)
+	n.damage("GOODS", crashCut)
+	n.start()
+	left := unread()
+	serve(t, shelf, goods...)
+	began := time.Now()
+	wg.Wait()
+	t.Logf("%d of %d reservations behind %d were left; all placed after %s", left, len(l.users),
+		before, time.Since(began).Round(time.Millisecond))
+	if left >= len(l.users) {
+		t.Errorf("%d messages were left, so none were lost", left)
+	}
+	l.settled(data, shelf)
+}
+
+// placed submits until the order is placed.
+func (u *crashUser) placed(body map[string]any) {
+	id, err := api.OrderID(body["token"].(string))
+	if err != nil {
+		u.l.t.Error(err)
+		return
+	}
+	if state := u.submitted(id, body); state != api.OrderPlaced {
+		u.l.t.Errorf("order %s is %q", id, state)
+	}
+	u.l.tell(id, api.OrderPlaced)
+}
+
+// open reads streams on the server.
+func (s *crashNATS) open(read func(js jetstream.JetStream)) {
+	s.t.Helper()
+	nc, err := nats.Connect(s.url)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	read(js)
+}
+
+func crashIsMailbox(stream string) bool {
+	return slices.ContainsFunc(bus.ActorNames(), func(actor string) bool {
+		return bus.MailboxStream(actor) == stream
+	})
+}

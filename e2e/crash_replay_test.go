@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"ordo/api"
+	"ordo/cmd/ordo/sample"
+)
+
+// ACCEPT M4 M11
+// The shop is killed several times under a replay of real orders;
+// the replay goes on each time, and the books hold.
+func TestCrashUnderReplay(t *testing.T) {
+	data, addr := t.TempDir(), crashFreeAddr(t)
+	p := crashServe(t, addr, data)
+	replay := crashReplay(t, p.url)
+	db := crashDB(t, data, "order")
+	for _, kill := range []int{1, 30, 60, 90} {
+		eventually(t, "orders", func() bool {
+			return crashCount(t, db, `SELECT count(*) FROM orders`) >= kill
+		})
+		select {
+		case <-replay.done:
+			t.Fatalf("the replay was over before %d orders:\n%s", kill, replay.log)
+		default:
+		}
+		p.kill()
+		p = crashServe(t, addr, data)
+	}
+	if code := replay.wait(time.Minute); code != 0 {
+		t.Fatalf("replay: exit code %d\n%s", code, replay.log)
+	}
+	line, ok := replay.log.find(`{"orders":`)
+	if !ok {
+		t.Fatalf("replay printed no result:\n%s", replay.log)
+	}
+	var said struct {
+		Orders struct{ Offered, Placed, Paid, Refused, Skipped int }
+	}
+	if err := json.Unmarshal([]byte(line), &said); err != nil {
+		t.Fatal(err)
+	}
+	t.Log(line)
+	// There is just stock enough, so an invoice bought twice would have another
+	// one refused.
+	o := said.Orders
+	if o.Offered < 120 || o.Placed+o.Skipped != o.Offered {
+		t.Errorf("not every invoice was placed: %+v", o)
+	}
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	a, text := crashAuditOf(t, data)
+	if !a.OK || len(a.Warnings) > 0 || a.Orders[api.OrderPending] > 0 {
+		t.Errorf("audit: %s", text)
+	}
+	// Every invoice became one order, whoever was killed when.
+	if len(a.Orders) != 1 || a.Orders[api.OrderPlaced] != o.Placed {
+		t.Errorf("the shop has %v, the replay says %+v", a.Orders, o)
+	}
+}
+
+// crashReplay starts a replay of the sample against a shop.
+func crashReplay(t *testing.T, url string) *process {
+	t.Helper()
+	dir := t.TempDir()
+	orders, catalog := filepath.Join(dir, "orders.csv.gz"), filepath.Join(dir, "catalog.csv.gz")
+	for path, text := range map[string][]byte{orders: sample.OrdersWeek, catalog: sample.CatalogWeek} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return start(t, "replay", "--json", "--orders", orders, "--catalog", catalog, "--server", url,
+		"--admin-token", adminToken, "--concurrency", "4", "--stock-factor", "1.0", "--limit", "120")
+}

@@ -1,0 +1,204 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"ordo/api"
+	"ordo/bus"
+)
+
+// confUsers are the users of nats.conf beside those of the actors.
+var confUsers = []string{"sys", "setup", "api"}
+
+// confServer runs a NATS server from nats.conf, on a free port and a directory
+// of the test's own.
+func confServer(t *testing.T) *server.Server {
+	t.Helper()
+	for _, user := range append(bus.ActorNames(), confUsers...) {
+		t.Setenv("ORDO_NATS_"+strings.ToUpper(user), confPassword(user))
+	}
+	opts, err := server.ProcessConfigFile("../nats.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if opts.MaxPayload != bus.MaxPayload || opts.SyncInterval != time.Second {
+		t.Errorf("max_payload %d, sync_interval %s", opts.MaxPayload, opts.SyncInterval)
+	}
+	opts.Port, opts.StoreDir, opts.NoSigs = server.RANDOM_PORT, t.TempDir(), true
+	s, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	return s
+}
+
+func confPassword(user string) string { return "pw" + user }
+
+func confURL(s *server.Server, user string) string {
+	return "nats://" + user + ":" + confPassword(user) + "@" + s.Addr().String()
+}
+
+// ACCEPT M6 P1
+// With the users of nats.conf each actor and the API run as processes of their
+// own, and none of them is refused anything that it asks of NATS.
+func TestConfRightsAreEnough(t *testing.T) {
+	s := confServer(t)
+	if p := start(t, "setup", "--nats", confURL(s, "setup")); p.wait(30*time.Second) != 0 {
+		t.Fatalf("ordo setup:\n%s", p.log)
+	}
+	processes, dirs := map[string]*process{}, []string{}
+	for _, name := range bus.ActorNames() {
+		dirs = append(dirs, t.TempDir())
+		processes[name] = serve(t, dirs[len(dirs)-1], "--nats", confURL(s, name), "--only", name,
+			"--no-api", "--expiry", "2s")
+	}
+	edge := serve(t, t.TempDir(), "--nats", confURL(s, "api"), "--only", "none").ready()
+	edge.nats = confURL(s, "setup")
+	processes["api"] = edge
+	confOrders(edge)
+	confLetter(edge)
+	// Its senders ask for what it has, and it asks them for what it lacks.
+	processes["goods"].kill()
+	processes["goods"] = serve(t, dirs[1], "--nats", confURL(s, "goods"), "--only", "goods",
+		"--no-api")
+	if o := edge.shopper().buy(edge.onSale(100, 1), 1); o.State != api.OrderPlaced {
+		t.Errorf("order is %s: %v", o.State, o.Reason)
+	}
+	for name, p := range processes {
+		if code := p.stop(); code != 0 {
+			t.Errorf("%s: exit code %d", name, code)
+		}
+		for _, word := range []string{"ermissions", "uthorization"} {
+			if line, found := p.log.find(word); found {
+				t.Errorf("%s: %s", name, line)
+			}
+		}
+	}
+	audit(t, dirs...)
+}
+
+// confOrders takes what there is of an order's life over all processes: a
+// guest's cart, coupon, balance, expiry, cancel, and a session that ends.
+func confOrders(p *process) {
+	p.t.Helper()
+	sku, ann := p.onSale(1000, 9), p.shopper()
+	var made struct {
+		Guest, Token string
+		User         struct{ ID string }
+	}
+	p.as("").must("POST", "/v1/guests", nil, &made)
+	guest := http.Header{"Ordo-Guest": {made.Guest}}
+	for _, r := range [][2]string{{"/v1/cart/lines", `{"sku":"` + sku + `","quantity":2}`},
+		{"/v1/register", `{"email":"bob@example.com","password":"pass-word"}`}} {
+		resp, data, err := p.as("").send(guest, "POST", r[0], []byte(r[1]))
+		if err != nil || resp.StatusCode/100 != 2 {
+			p.t.Fatalf("%s: %v %s", r[0], err, data)
+		}
+		made.Token = decode[struct{ Token string }](p.t, data).Token
+	}
+	bob := &shopper{client: p.as(made.Token), p: p}
+	cart := bob.cart()
+	if n := cart.quantities()[sku]; n != 2 {
+		p.t.Errorf("%d units were merged into the cart, not 2", n)
+	}
+	bob.must("POST", "/v1/logout", nil, nil)
+	bob.problem("GET", "/v1/cart", nil, http.StatusUnauthorized, api.CodeUnauthorized)
+
+	ann.give(gbp(300))
+	coupon := ann.coupon(200, 0)
+	before := ann.holdings(sku)
+	ann.add(sku, 2)
+	o := ann.submit(ann.checkout("", 0).using(coupon, 200, 300))
+	if o.State != api.OrderPlaced || o.Due != gbp(1500) {
+		p.t.Fatalf("order is %s, due %s: %v", o.State, o.Due, o.Reason)
+	}
+	ann.await(o.ID, api.OrderCancelled)
+	ann.must("POST", "/v1/orders/"+ann.buy(sku, 1).ID+"/cancel", nil, nil)
+	ann.restored(sku, before)
+	eventually(p.t, "two events", func() bool { return len(p.journal(o.ID)) == 2 })
+}
+
+// confLetter has a message become a dead letter, and sends it off.
+func confLetter(p *process) {
+	p.t.Helper()
+	m := nats.NewMsg(bus.MailboxSubject("goods", "reserve"))
+	m.Header.Set(nats.MsgIdHdr, "not-from-an-actor")
+	m.Data = []byte("{")
+	if _, err := p.connect().RequestMsg(m, 5*time.Second); err != nil {
+		p.t.Fatal(err)
+	}
+	var list api.LetterList
+	eventually(p.t, "a dead letter", func() bool {
+		p.admin().must("GET", "/admin/v1/dead?actor=goods", nil, &list)
+		return len(list.Letters) == 1
+	})
+	p.admin().must("POST", fmt.Sprintf("/admin/v1/dead/goods/%d/dismiss", list.Letters[0].N), nil, nil)
+}
+
+// Nobody can pretend to be another actor, read its mailbox or change streams.
+func TestConfRightsAreNotMore(t *testing.T) {
+	s := confServer(t)
+	for _, c := range []struct{ user, subject string }{
+		{"api", "ordo.goods.0.reserve"},
+		{"api", "ordo.wallet.0.debit"},
+		{"api", "ordo.order.0.step-result"},
+		{"api", "ordo.order.0.expire"},
+		{"api", "$KV.owner.order.0"},
+		{"goods", "ordo.wallet.0.credit"},
+		{"goods", "ordo.order.0.submit"},
+		{"goods", "$KV.session.x"},
+		{"coupon", "ordo.goods.0.receive-stock"},
+		{"journal", "ordo.order.0.step-result"},
+		{"journal", "ordo.event.order.paid.x"},
+		{"order", "ordo.wallet.0.credit"},
+		{"wallet", "$JS.API.CONSUMER.CREATE.USER.x"},
+		{"order", "$JS.API.STREAM.DELETE.GOODS"},
+		{"user", "$JS.API.STREAM.PURGE.USER"},
+	} {
+		refused := make(chan error, 1)
+		nc, err := nats.Connect(confURL(s, c.user), nats.ErrorHandler(
+			func(_ *nats.Conn, _ *nats.Subscription, err error) {
+				select {
+				case refused <- err:
+				default:
+				}
+			}))
+		if err != nil {
+			t.Fatalf("%s: %v", c.user, err)
+		}
+		if err := errors.Join(nc.Publish(c.subject, nil), nc.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-refused:
+			if !errors.Is(err, nats.ErrPermissionViolation) {
+				t.Errorf("%s: %v", c.user, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Errorf("%s may publish on %s", c.user, c.subject)
+		}
+		nc.Close()
+	}
+	for _, user := range []string{"goods", "nobody"} {
+		if nc, err := nats.Connect("nats://" + user + ":wrong@" + s.Addr().String()); err == nil {
+			nc.Close()
+			t.Errorf("%s came in with a wrong password", user)
+		}
+	}
+}
