@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"ordo/api"
 	"ordo/bus"
@@ -361,7 +362,10 @@ func (b *batch) commit(created api.Time) error {
 	if err := b.write(); err != nil {
 		return err
 	}
-	if _, err := b.e.w.Exec("COMMIT"); err != nil {
+	began := time.Now()
+	_, err := b.e.w.Exec("COMMIT")
+	b.e.committing.Add(time.Since(began).Nanoseconds())
+	if err != nil {
 		return err
 	}
 	b.e.mu.Lock()

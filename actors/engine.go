@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"ordo/api"
 	"ordo/bus"
@@ -49,7 +50,10 @@ type Engine struct {
 
 	self string // <actor>.<shard>
 	// mu guards what follows; Apply changes state when a batch is committed.
-	mu           sync.Mutex
+	mu sync.Mutex
+	// committing is the time spent in COMMIT, ns.
+	committing atomic.Int64
+
 	owner, epoch string
 	state        state
 }

@@ -26,7 +26,7 @@ const (
 	// when the batch before it had more than lingerFrom: a busy actor saves
 	// commits, an idle one answers at once.
 	linger     = 2 * time.Millisecond
-	lingerFrom = 2
+	lingerFrom = 8
 	// tickEvery is how often deadlines are swept: at every half minute.
 	tickEvery = 30 * time.Second
 	// maxAhead is how far a message's time may be ahead of both the actor's
@@ -76,6 +76,7 @@ type Host struct {
 	ready    atomic.Bool
 	fault    atomic.Value // string
 	batches  atomic.Int64
+	busy     atomic.Int64 // ns in Apply
 	handled  atomic.Int64
 	asked    map[string]time.Time
 }
@@ -223,13 +224,18 @@ type Status struct {
 	Messages   int64 `json:"messages"`
 	Batches    int64 `json:"batches"`
 	Statements int64 `json:"statements"`
+	// BusyMicros and CommitMicros are the time spent on batches, and the part
+	// of it in COMMIT, with its fsync.
+	BusyMicros   int64 `json:"busy_us"`
+	CommitMicros int64 `json:"commit_us"`
 }
 
 // Status tells how the actor is.
 func (h *Host) Status() Status {
 	s := Status{Actor: h.spec.Name, Ready: h.ready.Load(), Now: h.engine.Now(),
 		Messages: h.handled.Load(), Batches: h.batches.Load(),
-		Statements: h.engine.w.Statements.Load(), Stopped: h.pub.stopped()}
+		Statements: h.engine.w.Statements.Load(), BusyMicros: h.busy.Load() / 1000,
+		CommitMicros: h.engine.committing.Load() / 1000, Stopped: h.pub.stopped()}
 	if !s.Ready {
 		s.Fault, _ = h.fault.Load().(string)
 	}
@@ -350,7 +356,9 @@ func (h *Host) commit(batch []Delivery) error {
 	if err := h.lease.check(); err != nil {
 		return err
 	}
+	began := time.Now()
 	out, err := h.engine.Apply(api.Time(h.mailbox.Created()), batch)
+	h.busy.Add(time.Since(began).Nanoseconds())
 	if lerr := h.lease.check(); lerr != nil {
 		// It took too long. Nobody may act on a commit that another owner does
 		// not know of; if there is none, the file has everything.
