@@ -196,15 +196,21 @@ func (e *Engine) Ask(name string, body []byte) (answer any, err error) {
 // the answer is put into a pointer.
 func (e *Engine) AskInto(name string, q, into any) error {
 	return e.query(name, func(v *View, endpoint *Endpoint) error {
+		var answer any
+		var ok bool
+		var err error
 		if endpoint.direct != nil {
-			answer, ok, err := endpoint.direct(v, q)
-			if err != nil || ok && assign(into, answer) {
-				return err
-			}
+			answer, ok, err = endpoint.direct(v, q)
 		}
-		answer, err := endpoint.answer(v, api.Raw(q))
-		if err != nil {
+		if !ok {
+			answer, err = endpoint.answer(v, api.Raw(q))
+		}
+		if err != nil || assign(into, answer) {
 			return err
+		}
+		if raw, ok := into.(*json.RawMessage); ok {
+			*raw = api.Raw(answer)
+			return nil
 		}
 		return json.Unmarshal(api.Raw(answer), into)
 	})

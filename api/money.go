@@ -1,7 +1,6 @@
 package api
 
 import (
-	"math"
 	"strconv"
 	"strings"
 )
@@ -42,10 +41,8 @@ func ParseMoney(s, currency string) (Money, error) {
 		return Money{}, Refuse(CodeInvalid, "%q is not an amount of %s", s, currency)
 	}
 	frac += strings.Repeat("0", digits-len(frac))
-	for _, c := range whole + frac {
-		if c < '0' || c > '9' {
-			return Money{}, Refuse(CodeInvalid, "%q is not an amount of %s", s, currency)
-		}
+	if strings.Trim(whole+frac, "0123456789") != "" {
+		return Money{}, Refuse(CodeInvalid, "%q is not an amount of %s", s, currency)
 	}
 	n, err := strconv.ParseInt(whole+frac, 10, 64)
 	if err != nil || n > MaxAmount {
@@ -74,10 +71,13 @@ func (m Money) String() string {
 	return sign + s + " " + m.Currency
 }
 
-// LineTotal is price times quantity. It answers CodeInvalid when the product
-// is over MaxAmount.
+// LineTotal is price times quantity. It answers CodeInvalid when either is
+// negative or the product is over MaxAmount.
 func LineTotal(price, quantity int64) (int64, error) {
-	if price != 0 && quantity > math.MaxInt64/price || price*quantity > MaxAmount {
+	if price < 0 || quantity < 0 {
+		return 0, Refuse(CodeInvalid, "price × quantity is negative")
+	}
+	if price != 0 && quantity > MaxAmount/price {
 		return 0, Refuse(CodeInvalid, "price × quantity is too large")
 	}
 	return price * quantity, nil

@@ -35,11 +35,11 @@ type checkoutPage struct {
 	Expires api.Time       `json:"expires_at"`
 	Lines   []checkoutLine `json:"lines"`
 	// Addresses are all of the user's, the default first.
-	Addresses passed[[]api.Address] `json:"addresses"`
+	Addresses []api.Address `json:"addresses"`
 	// Coupons are those that can be used, the largest amount first.
-	Coupons    passed[[]api.Coupon] `json:"coupons"`
-	Balance    api.Money            `json:"balance"`
-	PayMethods []string             `json:"pay_methods"`
+	Coupons    []api.Coupon `json:"coupons"`
+	Balance    api.Money    `json:"balance"`
+	PayMethods []string     `json:"pay_methods"`
 	// Total is what the goods cost, before a coupon.
 	Total api.Money `json:"total"`
 }
@@ -58,11 +58,6 @@ type checkoutLine struct {
 	Available int64 `json:"available"`
 }
 
-// items is a list of an actor whose items are passed on.
-type items[T any] struct {
-	Items passed[[]T] `json:"items"`
-}
-
 // makeCheckout asks for everything at once, but for what depends on prices.
 func (s *Server) makeCheckout(ctx context.Context, in *checkoutInput) (
 	*created[checkoutPage], error) {
@@ -72,7 +67,7 @@ func (s *Server) makeCheckout(ctx context.Context, in *checkoutInput) (
 		return nil, err
 	}
 	page := checkoutPage{Token: api.NewID(api.PrefixCheckout), Total: s.money(0)}
-	var addresses items[api.Address]
+	var addresses api.AddressList
 	var wallet api.Wallet
 	if err := together(
 		func() (err error) { page.Lines, err = s.price(ctx, wanted); return err },
@@ -86,7 +81,7 @@ func (s *Server) makeCheckout(ctx context.Context, in *checkoutInput) (
 	}
 	now := api.TimeOf(time.Now())
 	page.Expires = now.Add(s.CheckoutTTL)
-	var coupons items[api.Coupon]
+	var coupons api.CouponList
 	if err := together(
 		func() error {
 			return s.Checkouts.Create(ctx, page.Token, page.keep(user, in.Body.From != "", now))
@@ -98,7 +93,7 @@ func (s *Server) makeCheckout(ctx context.Context, in *checkoutInput) (
 	); err != nil {
 		return nil, err
 	}
-	page.Addresses, page.Coupons = addresses.Items, coupons.Items
+	page.Addresses, page.Coupons = addresses.Addresses, coupons.Coupons
 	page.Balance, page.PayMethods = wallet.Balance, s.PayMethods
 	if wallet.Balance.Amount > 0 || page.Total.Amount == 0 {
 		page.PayMethods = append([]string{api.PayBalance}, s.PayMethods...)
