@@ -28,7 +28,7 @@ import (
 const MaxReaders = 4
 
 // ErrLocked is returned by Open when another process or actor holds the file.
-var ErrLocked = errors.New("the database file is held by another owner")
+var ErrLocked = errors.New("it is held by another process")
 
 // File is one actor's SQLite database: one writer connection and a few that
 // only read. WAL with synchronous=FULL, so a commit has reached the disk when
@@ -51,7 +51,7 @@ func Open(path string) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
 	}
-	lock, err := lockFile(path + ".lock")
+	lock, err := Lock(path + ".lock")
 	if err != nil {
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
 	}
@@ -110,9 +110,10 @@ func quickCheck(c *Conn) error {
 	return nil
 }
 
-// lockFile takes an exclusive lock that the kernel drops when the process
-// ends, however it does.
-func lockFile(path string) (*os.File, error) {
+// Lock takes an exclusive lock on a file, which it makes, and answers ErrLocked
+// when another process has it. The kernel drops it when the process ends,
+// however it does; closing the file gives it back.
+func Lock(path string) (*os.File, error) {
 	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err

@@ -192,12 +192,16 @@ func (s *Server) makeUsers(ctx context.Context, in *usersInput) (*created[usersM
 	for part := range sessionsAtOnce {
 		work = append(work, func() error {
 			for i := part; i < len(m.Users); i += sessionsAtOnce {
-				u := &m.Users[i]
-				token, sess, err := s.Sessions.Create(ctx, u.ID, u.Role)
+				// One who was there keeps the role and the address of the account.
+				var known api.Account
+				if err := s.Edge.Ask(ctx, &api.GetUser{ID: m.Users[i].ID}, &known); err != nil {
+					return err
+				}
+				token, sess, err := s.Sessions.Create(ctx, known.ID, known.Role)
 				if err != nil {
 					return err
 				}
-				out.Users[i] = userMade{u.ID, u.Email, token, sess.Expires}
+				out.Users[i] = userMade{known.ID, known.Email, token, sess.Expires}
 			}
 			return nil
 		})

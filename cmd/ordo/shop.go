@@ -73,6 +73,7 @@ type Shop struct {
 	NewToken bool
 
 	cfg    ShopConfig
+	lock   *os.File // on the data directory, while NATS is embedded
 	server *bus.Server
 	nc     *nats.Conn
 	js     jetstream.JetStream
@@ -132,6 +133,10 @@ func (s *Shop) start(ctx, run context.Context) error {
 // connect embeds a NATS server or joins one, and makes the streams.
 func (s *Shop) connect(ctx context.Context) (err error) {
 	if s.cfg.NATS == "" {
+		// A second server on the same streams would destroy them.
+		if s.lock, err = stores.Lock(filepath.Join(s.cfg.Data, "lock")); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
 		if s.server, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(s.cfg.Data, "nats"),
 			Listen: s.cfg.NATSListen, Log: s.cfg.Log.With("part", "nats-server")}); err != nil {
 			return err
@@ -265,6 +270,9 @@ func (s *Shop) Close(ctx context.Context) error {
 	}
 	if s.server != nil {
 		s.server.Shutdown()
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
 	}
 	return errors.Join(append(errs, closed...)...)
 }
