@@ -51,15 +51,49 @@ type SKU struct {
 	MaxPerUser int64 `json:"max_per_user,omitempty"`
 	// OffSale hides the SKU and refuses orders for it.
 	OffSale bool `json:"off_sale,omitempty"`
+	// Kind is one of the Kind constants.
+	Kind string `json:"kind,omitempty"`
+	// Policy is one of the Policy constants. Row C6.
+	Policy string `json:"stock_policy,omitempty"`
 }
 
-// Available is the number of units that can still be ordered.
-func (s SKU) Available() int64 { return s.Stock - s.Locked }
+// Kinds of SKUs: what happens when one is paid.
+const (
+	// KindPhysical, the default, is shipped.
+	KindPhysical = ""
+	// KindDigital needs nothing to be done.
+	KindDigital = "digital"
+	// KindCourse enrols the user with the learning actor.
+	KindCourse = "course"
+)
+
+// Stock policies of a SKU. Row C6.
+const (
+	// PolicyOrder, the default, locks the units when they are ordered.
+	PolicyOrder = ""
+	// PolicyPayment takes the units out of the stock when they are paid; who
+	// pays too late is refunded.
+	PolicyPayment = "payment"
+	// PolicyNone keeps no stock: there are always enough, or somebody else
+	// counts, as the learning actor does with seats.
+	PolicyNone = "none"
+)
+
+// Available is the number of units that can still be ordered; MaxQuantity when
+// no stock is kept.
+func (s SKU) Available() int64 {
+	if s.Policy == PolicyNone {
+		return MaxQuantity
+	}
+	return s.Stock - s.Locked
+}
 
 // PutProducts makes or changes products and their SKUs' descriptions, prices
 // and limits; all of them or none. SKUs that it does not name stay as they
 // are. It never changes stock of a SKU that exists; a new SKU receives its
-// Stock with a ledger row. At most 200 products and 500 SKUs a message.
+// Stock with a ledger row, but none when its policy is PolicyNone. What is
+// reserved keeps the policy that it was reserved under. At most 200 products
+// and 500 SKUs a message.
 // Refusals: CodeInvalid, also for a SKU of another product, a currency other
 // than the shop's and an id given twice; CodeTooLarge. From edges only.
 type PutProducts struct {
@@ -99,6 +133,7 @@ func (*AdjustStock) Route() Route { return Route{"goods", "adjust-stock"} }
 
 // ReserveStock checks the prices and locks the stock of all lines, or refuses
 // and names every line that is short, has another price, or is over a limit.
+// Units of PolicyPayment are only checked, those of PolicyNone not even that.
 // Lines of the same SKU count together. Of several things wrong the first of
 // these is answered, for all lines: CodeUnknownSKU (also off sale; Data is
 // []string, the SKUs), CodePriceChanged (Data []PriceChange), CodeLimitExceeded
@@ -138,6 +173,13 @@ type LineSnapshot struct {
 	Picture  string            `json:"picture,omitempty"`
 	Price    Money             `json:"price"`
 	Quantity int64             `json:"quantity"`
+	// Kind is the SKU's.
+	Kind string `json:"kind,omitempty"`
+	// Refunded is how many units refunds have reserved or given back, set by
+	// the order actor.
+	Refunded int64 `json:"refunded,omitempty"`
+	// RefundedAmount is what these units come to, in minor units.
+	RefundedAmount int64 `json:"refunded_amount,omitempty"`
 	// Discount is the line's part of the order's discount, in minor units,
 	// set by the order actor. Row S10.
 	Discount int64 `json:"discount"`
@@ -168,14 +210,43 @@ type ReleaseStock struct {
 func (*ReleaseStock) Route() Route { return Route{"goods", "release"} }
 
 // SellStock turns the units that ReserveStock locked for the order into sold
-// ones. It is a step of its own, and refused with CodeNotFound when the order
-// has nothing locked, or not any more.
+// ones, and takes those of PolicyPayment out of the stock; what is short of
+// them is in the answer's Data, a Sold. It is a step of its own, and refused
+// with CodeNotFound when the order has nothing reserved, or not any more.
 type SellStock struct {
 	Step
 }
 
 // Route implements Message.
 func (*SellStock) Route() Route { return Route{"goods", "sell"} }
+
+// Sold is the Data of a SellStock that was done.
+type Sold struct {
+	// Short are the units that could not be had; they are to be refunded.
+	Short []CartTake `json:"short,omitempty"`
+}
+
+// ReturnStock takes units of an order back that SellStock sold, because they
+// are refunded. Units marked Keep do not go back into the stock, but do not
+// count towards a limit per user any more either. More than the order has sold
+// is left out, and so are units that were short: Keep is for those first. What
+// MaxStock leaves no room for is kept. It is never refused. From the order
+// actor. Row Y9.
+type ReturnStock struct {
+	Step
+	Lines []ReturnLine `json:"lines"`
+}
+
+// Route implements Message.
+func (*ReturnStock) Route() Route { return Route{"goods", "return"} }
+
+// ReturnLine is how many units of a SKU come back.
+type ReturnLine struct {
+	SKU      string `json:"sku"`
+	Quantity int64  `json:"quantity"`
+	// Keep leaves them out of the stock.
+	Keep bool `json:"keep,omitempty"`
+}
 
 // GetSKUs asks for SKUs by id, at most MaxLines; unknown ones are left out of
 // the answer, which is a SKUList in the order of IDs. CodeTooLarge when it

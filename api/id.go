@@ -17,6 +17,8 @@ const (
 	PrefixAddress  = "adr"
 	PrefixCoupon   = "cpn"
 	PrefixTransfer = "trf"
+	PrefixPayment  = "pay"
+	PrefixRefund   = "rfd"
 )
 
 // NewID mints an id from the clock and the system's random source. Only edges

@@ -27,10 +27,25 @@ type Journal struct {
 	Next    string         `json:"next,omitempty"`
 }
 
-// Types of events about orders.
+// Events of payment, the pay log; Data is a PayLogEntry. Row L4.
+const (
+	// EventPaymentPaid: money came for the order.
+	EventPaymentPaid = "payment.paid"
+	// EventPaymentLate: money came too late or twice, and goes back.
+	EventPaymentLate = "payment.late"
+	// EventPaymentRefunded: money went back.
+	EventPaymentRefunded = "payment.refunded"
+)
+
+// Types of events about orders. The Data of those about refunds is a
+// Refund, of all others the Order.
 const (
 	EventOrderPlaced    = "order.placed"
 	EventOrderRefused   = "order.refused"
 	EventOrderPaid      = "order.paid"
 	EventOrderCancelled = "order.cancelled"
+	EventOrderRefunded  = "order.refunded"
+	EventRefundAsked    = "order.refund-asked"
+	EventRefundDenied   = "order.refund-denied"
+	EventRefundFailed   = "order.refund-failed"
 )

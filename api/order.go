@@ -49,6 +49,14 @@ type Order struct {
 	ExpiresAt Time `json:"expires_at"`
 	PaidAt    Time `json:"paid_at"`
 	ClosedAt  Time `json:"closed_at"`
+	// Attempt, Provider and TradeNo say which payment paid it. Row Y6.
+	Attempt  string `json:"attempt,omitempty"`
+	Provider string `json:"provider,omitempty"`
+	TradeNo  string `json:"trade_no,omitempty"`
+	// Points are those it earned.
+	Points int64 `json:"points,omitempty"`
+	// Refunded is what refunds have reserved or given back of Total.
+	Refunded Money `json:"refunded"`
 }
 
 // Final tells whether a shopper who waits for the order's submission has the
@@ -148,6 +156,12 @@ type ConfigureOrders struct {
 	// MaxUnits is the most units of all lines of an order; 0 for no limit.
 	// Row C9.
 	MaxUnits int64 `json:"max_units"`
+	// PointsPer is for how many minor units of the total a paid order earns
+	// one point; 0 for none. Row L2.
+	PointsPer int64 `json:"points_per"`
+	// RefundSeconds is how long after the payment a shopper's refund is
+	// granted at once; later, and with 0 always, support decides.
+	RefundSeconds int64 `json:"refund_seconds"`
 }
 
 // Route implements Message.

@@ -25,8 +25,10 @@ const (
 	EndpointResult = "result"
 	// EndpointDead takes a ListLetters and answers a LetterList.
 	EndpointDead = "dead"
-	// VerbRetryDead takes a LetterRef: the letter is sent again as a new
-	// message. CodeNotFound when it is not open.
+	// VerbRetryDead takes a LetterRef and has the letter handled again. The
+	// outcome is the letter's state then: "retried"; "dismissed" when it came
+	// from an edge and was refused, which is its answer; "open" when it failed
+	// again. CodeNotFound when it is not open.
 	VerbRetryDead = "retry-dead"
 	// VerbDismissDead takes a LetterRef. CodeNotFound when it is not open.
 	VerbDismissDead = "dismiss-dead"

@@ -47,16 +47,65 @@ type ReturnDebit struct {
 // Route implements Message.
 func (*ReturnDebit) Route() Route { return Route{"wallet", "return-debit"} }
 
+// GrantPoints gives the points that a paid order earns, 1 to MaxAmount. It is
+// never refused. From the order actor. Row L2.
+type GrantPoints struct {
+	Step
+	User   string `json:"user"`
+	Points int64  `json:"points"`
+}
+
+// Route implements Message.
+func (*GrantPoints) Route() Route { return Route{"wallet", "grant"} }
+
+// RevokePoints takes points back because units are refunded, but no more than
+// the user still has. It is never refused; the answer's Data is a Revoked. From
+// the order actor. Row L2.
+type RevokePoints struct {
+	Step
+	User   string `json:"user"`
+	Points int64  `json:"points"`
+}
+
+// Route implements Message.
+func (*RevokePoints) Route() Route { return Route{"wallet", "revoke"} }
+
+// Revoked is the Data of a RevokePoints: what was taken.
+type Revoked struct {
+	Points int64 `json:"points"`
+}
+
+// RefundBalance gives back a part of what the order took from the wallet. It
+// is never refused; more than the order took from this user, less what it gave
+// back, is a fault. From the order actor. Row Y9.
+type RefundBalance struct {
+	Step
+	User   string `json:"user"`
+	Amount Money  `json:"amount"`
+}
+
+// Route implements Message.
+func (*RefundBalance) Route() Route { return Route{"wallet", "refund"} }
+
 // BalanceLeft is the Data of CodeBalanceTooLow: what the account holds.
 type BalanceLeft struct {
 	Balance Money `json:"balance"`
 }
 
-// Kinds of wallet entries.
+// Kinds of wallet entries. All but EntryCredit have an Order.
 const (
+	// EntryCredit: given, or taken back, by the shop.
 	EntryCredit = "credit"
+	// EntryDebit: taken for an order, and EntryReturn: given back because it
+	// was not placed or was cancelled.
 	EntryDebit  = "debit"
 	EntryReturn = "return"
+	// EntryGrant: points that a paid order earned, and EntryRevoke: taken back
+	// by a refund.
+	EntryGrant  = "grant"
+	EntryRevoke = "revoke"
+	// EntryRefund: given back by a refund.
+	EntryRefund = "refund"
 )
 
 // WalletEntry is one side of a double entry, seen from the user's account.

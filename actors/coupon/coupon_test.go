@@ -199,6 +199,38 @@ func TestUsedOnce(t *testing.T) {
 	}
 }
 
+// ACCEPT S5 Y9
+// The undo of an order that was paid, and then refunded as a whole, comes weeks
+// after its do; partial refunds before it left the coupon alone.
+func TestRestoreAfterRefund(t *testing.T) {
+	long := annsCoupon(2)
+	long.ValidUntil = long.ValidUntil.Add(30 * 24 * time.Hour)
+	a := given(t, annsCoupon(1), long)
+	wantDiscount(t, redeem(a, "ord_1", ann, id(1), gbp(5000)), gbp(500))
+	wantDiscount(t, redeem(a, "ord_2", ann, id(2), gbp(5000)), gbp(500))
+	a.Advance(20 * 24 * time.Hour)
+	a.Restart()
+	a.From("order", &api.RestoreCoupon{Step: api.Step{Order: "ord_2", Name: "coupon.redeem",
+		Occurrence: 1}}) // no step of this order
+	if by := usedBy(a, 2); by != "ord_2" {
+		t.Fatalf("used by %q", by)
+	}
+	for range 2 { // told again
+		restore(a, "ord_1")
+		restore(a, "ord_2")
+		if one, two := usedBy(a, 1), usedBy(a, 2); one != "" || two != "" {
+			t.Fatalf("used by %q and %q", one, two)
+		}
+	}
+	wantRefused(t, redeem(a, "ord_2", ann, id(2), gbp(5000)), api.CodeUndone)
+	wantRefused(t, redeem(a, "ord_3", ann, id(1), gbp(5000)), api.CodeCouponNotValid) // too late
+	wantDiscount(t, redeem(a, "ord_4", ann, id(2), gbp(5000)), gbp(500))
+	restore(a, "ord_2") // told once more: ord_4 keeps it
+	if by := usedBy(a, 2); by != "ord_4" {
+		t.Fatalf("used by %q", by)
+	}
+}
+
 // ACCEPT S8
 func TestUndoBeforeDo(t *testing.T) {
 	a := given(t, annsCoupon(1))

@@ -7,6 +7,7 @@ package goods
 
 import (
 	_ "embed"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
@@ -20,7 +21,7 @@ import (
 //go:embed schema.sql
 var schema string
 
-// Spec describes the actor. Rows C1 to C5, C7 and C9.
+// Spec describes the actor. Rows C1 to C7, C9 and Y9.
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "goods",
@@ -34,6 +35,7 @@ func Spec() *actors.Spec {
 			actors.On(reserveStock),
 			actors.On(releaseStock),
 			actors.On(sellStock),
+			actors.On(returnStock),
 		},
 		Queries: []actors.Endpoint{
 			actors.Answer("SKUs with price and stock, by id.", getSKUs),
@@ -77,12 +79,87 @@ type want struct {
 	taken int64
 }
 
-// held is one SKU of a hold.
+// held is one SKU of a hold, as the hold's row keeps it.
 type held struct {
 	SKU      string `json:"sku"`
 	Quantity int64  `json:"quantity"`
 	// Counted is true when it counts against the limit per user.
 	Counted bool `json:"counted,omitempty"`
+	// Policy is the SKU's when it was reserved; it counts until the end.
+	Policy string `json:"policy,omitempty"`
+	// Short are the units that were gone when the order was paid; a sold hold
+	// has sold the others.
+	Short int64 `json:"short,omitempty"`
+	// Returned are the sold units that came back, Kept those of them that did
+	// not go back into the stock.
+	Returned int64 `json:"returned,omitempty"`
+	Kept     int64 `json:"kept,omitempty"`
+	// Void are the short units that were refunded.
+	Void int64 `json:"void,omitempty"`
+}
+
+// takeBack notes units that come back. Those to be kept are first the ones that
+// were short, which a shop refunds without having had them; the others are
+// first the ones that were sold. So it does not matter in which grouping and
+// order refunds come.
+func (h *held) takeBack(quantity int64, keep bool) (b back) {
+	short, sold := h.Short-h.Void, h.Quantity-h.Short-h.Returned
+	if keep {
+		b.void = min(quantity, short)
+		b.units = min(quantity-b.void, sold)
+		h.Kept += b.units
+	} else {
+		b.units = min(quantity, sold)
+		b.void = min(quantity-b.units, short)
+		b.stock = b.units
+	}
+	h.Returned += b.units
+	h.Void += b.void
+	return b
+}
+
+// back is what came back of one SKU: units that were sold, those of them that
+// go into the stock, and units that were short.
+type back struct{ units, stock, void int64 }
+
+// hold is what one step of an order has reserved.
+type hold struct {
+	step       string
+	occurrence int
+	user       string
+	lines      []held
+}
+
+func readHeld(text string) (lines []held, err error) {
+	if err = json.Unmarshal([]byte(text), &lines); err != nil {
+		err = fmt.Errorf("hold: %w", err)
+	}
+	return lines, err
+}
+
+// takeBack notes the units that come back, takes them off left, and answers
+// them by line of the hold; nil when there are none.
+func (h *hold) takeBack(left []api.ReturnLine) []back {
+	at := make(map[string]int, len(h.lines))
+	for i := range h.lines {
+		at[h.lines[i].SKU] = i
+	}
+	all, found := make([]back, len(h.lines)), false
+	for i := range left {
+		place, ok := at[left[i].SKU]
+		if !ok || left[i].Quantity <= 0 {
+			continue
+		}
+		b := h.lines[place].takeBack(left[i].Quantity, left[i].Keep)
+		left[i].Quantity -= b.units + b.void
+		all[place].units += b.units
+		all[place].stock += b.stock
+		found = found || b != back{}
+	}
+	if !found {
+		return nil
+	}
+	return all
 }
 
 // wantList are the SKUs of a reservation in the order in which the lines name
@@ -238,6 +315,10 @@ func checkSKU(at, product string, s *api.SKU) error {
 		return invalid(at+".max_per_order", "not a number of 0 to %d", api.MaxQuantity)
 	case s.MaxPerUser < 0 || s.MaxPerUser > api.MaxQuantity:
 		return invalid(at+".max_per_user", "not a number of 0 to %d", api.MaxQuantity)
+	case s.Kind != api.KindPhysical && s.Kind != api.KindDigital && s.Kind != api.KindCourse:
+		return invalid(at+".kind", "not a kind of SKU")
+	case s.Policy != api.PolicyOrder && s.Policy != api.PolicyPayment && s.Policy != api.PolicyNone:
+		return invalid(at+".stock_policy", "not a stock policy")
 	}
 	return nil
 }
@@ -250,4 +331,108 @@ func arePairs(pairs map[string]string, most, limit int) bool {
 		}
 	}
 	return len(pairs) <= most
+}
+
+func checkLines(m *api.ReserveStock) error {
+	switch {
+	case !isName(m.User, maxCode):
+		return invalid("user", "not the id of a user")
+	case len(m.Lines) == 0:
+		return invalid("lines", "there are no lines")
+	case len(m.Lines) > api.MaxLines:
+		return api.Refuse(api.CodeTooLarge, "more than %d lines", api.MaxLines).At("lines")
+	}
+	for i := range m.Lines {
+		switch l := &m.Lines[i]; {
+		case !isCode(l.SKU):
+			return invalid(fmt.Sprintf("lines[%d].sku", i), "not the code of a SKU")
+		case !isQuantity(l.Quantity):
+			return invalid(fmt.Sprintf("lines[%d].quantity", i), "not a number of 1 to %d",
+				api.MaxQuantity)
+		case !isPrice(l.Price):
+			return invalid(fmt.Sprintf("lines[%d].price", i), "not an amount of 0 to %d in a currency",
+				api.MaxAmount)
+		}
+	}
+	return nil
+}
+
+// checkWants names everything that is wrong of the first kind that applies:
+// unknown, other price, over a limit, short.
+func checkWants(m *api.ReserveStock, w *wantList) error {
+	var unknown []string
+	var limits, short []api.Shortage
+	for i := range w.skus {
+		s := &w.skus[i]
+		if s.item.Product == "" {
+			unknown = append(unknown, s.SKU)
+			continue
+		}
+		if most, ok := s.allowed(); ok && s.Quantity > most {
+			limits = append(limits, api.Shortage{SKU: s.SKU, Wanted: s.Quantity, Left: most})
+		}
+		if s.Policy != api.PolicyNone && s.Quantity > s.left {
+			short = append(short, api.Shortage{SKU: s.SKU, Wanted: s.Quantity, Left: s.left})
+		}
+	}
+	if unknown != nil {
+		return refuse(api.CodeUnknownSKU, "%d SKUs are not on sale", len(unknown), unknown)
+	}
+	if changes := priceChanges(m, w); changes != nil {
+		return refuse(api.CodePriceChanged, "%d prices have changed", len(changes), changes)
+	}
+	if limits != nil {
+		return refuse(api.CodeLimitExceeded, "%d SKUs are over a purchase limit", len(limits), limits)
+	}
+	if short != nil {
+		return refuse(api.CodeOutOfStock, "%d SKUs are short of stock", len(short), short)
+	}
+	return nil
+}
+
+func refuse(code api.Code, format string, n int, data any) error {
+	return api.Refuse(code, format, n).At("lines").With(data)
+}
+
+// allowed is how many units this order may have; ok is false without a limit.
+// Row C9.
+func (w *want) allowed() (most int64, ok bool) {
+	most = api.MaxQuantity * api.MaxLines
+	if w.maxPerOrder > 0 {
+		most = w.maxPerOrder
+	}
+	if w.maxPerUser > 0 {
+		most = min(most, max(0, w.maxPerUser-w.taken))
+	}
+	return most, w.maxPerOrder > 0 || w.maxPerUser > 0
+}
+
+// priceChanges are the lines whose price is not what the shopper saw. Row S3.
+func priceChanges(m *api.ReserveStock, w *wantList) (changes []api.PriceChange) {
+	for i, l := range m.Lines {
+		if now := w.skus[w.at[i]].item.Price; now != l.Price {
+			changes = append(changes, api.PriceChange{SKU: l.SKU, Seen: l.Price, Now: now})
+		}
+	}
+	return changes
+}
+
+// answerRoom is what a message needs beside the data of a step.
+const answerRoom = 4 << 10
+
+// snapshots is the JSON of the lines as they are now, an api.Reserved. It is
+// made before anything is written, because many lines with long texts may be
+// too much for a message.
+func snapshots(m *api.ReserveStock, w *wantList) (json.RawMessage, error) {
+	lines := make([]api.LineSnapshot, len(m.Lines))
+	for i, l := range m.Lines {
+		lines[i] = w.skus[w.at[i]].item
+		lines[i].Quantity = l.Quantity
+	}
+	data := api.Raw(api.Reserved{Lines: lines})
+	if len(data) > api.MaxMessage-answerRoom {
+		return nil, api.Refuse(api.CodeTooLarge, "the texts of these lines are too long for one order").
+			At("lines")
+	}
+	return data, nil
 }

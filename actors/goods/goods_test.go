@@ -203,6 +203,8 @@ func TestPutRefusesAllOfTheMessage(t *testing.T) {
 		{"products[1].skus[0].stock", "", func(p *api.Product) { p.SKUs[0].Stock = api.MaxStock + 1 }},
 		{"products[1].skus[0].max_per_order", "", func(p *api.Product) { p.SKUs[0].MaxPerOrder = -1 }},
 		{"products[1].skus[0].max_per_user", "", func(p *api.Product) { p.SKUs[0].MaxPerUser = -1 }},
+		{"products[1].skus[0].kind", "", func(p *api.Product) { p.SKUs[0].Kind = "Course" }},
+		{"products[1].skus[0].stock_policy", "", func(p *api.Product) { p.SKUs[0].Policy = "order" }},
 		{"products", api.CodeTooLarge, func(p *api.Product) { p.SKUs = many }},
 		{"products[1].skus", api.CodeTooLarge, func(p *api.Product) {
 			p.ID, p.SKUs = "full", many[:1]

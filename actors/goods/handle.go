@@ -2,9 +2,9 @@ package goods
 
 import (
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"ordo/actors"
@@ -134,19 +134,21 @@ func pairsText(pairs map[string]string) string {
 
 func putSKU(tx *actors.Tx, product string, s *api.SKU) error {
 	_, err := tx.Exec(`INSERT INTO sku (id, product, name, options, picture, price, currency,
-		max_per_order, max_per_user, off_sale) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		max_per_order, max_per_user, off_sale, kind, policy)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET name = excluded.name, options = excluded.options,
 		picture = excluded.picture, price = excluded.price, currency = excluded.currency,
 		max_per_order = excluded.max_per_order, max_per_user = excluded.max_per_user,
-		off_sale = excluded.off_sale`,
+		off_sale = excluded.off_sale, kind = excluded.kind, policy = excluded.policy`,
 		s.ID, product, s.Name, pairsText(s.Options), s.Picture, s.Price.Amount, s.Price.Currency,
-		s.MaxPerOrder, s.MaxPerUser, s.OffSale)
+		s.MaxPerOrder, s.MaxPerUser, s.OffSale, s.Kind, s.Policy)
 	return err
 }
 
 // firstStock opens the ledger of a new SKU.
 func firstStock(tx *actors.Tx, s *api.SKU) error {
-	if _, err := tx.Exec(`INSERT INTO stock (sku) VALUES (?)`, s.ID); err != nil || s.Stock == 0 {
+	_, err := tx.Exec(`INSERT INTO stock (sku) VALUES (?)`, s.ID)
+	if err != nil || s.Stock == 0 || s.Policy == api.PolicyNone {
 		return err
 	}
 	return change(tx, api.StockEntry{SKU: s.ID, Kind: api.LedgerReceive, Stock: s.Stock,
@@ -164,6 +166,21 @@ func change(tx *actors.Tx, e api.StockEntry) error {
 		?2, ?3, ?4, ?5, ?6, ?7)`,
 		e.SKU, e.Kind, e.Stock, e.Locked, e.Cause, e.Reason, tx.Now())
 	return err
+}
+
+// changeUpTo is change for units that are not locked: by e.Stock, or by as much
+// of it as there are free units to take away or room below MaxStock to add. It
+// answers by how much.
+func changeUpTo(tx *actors.Tx, e api.StockEntry) (n int64, err error) {
+	err = tx.Row(`INSERT INTO ledger (sku, prev, kind, stock, locked, cause, reason, at)
+		SELECT sku, last, ?2, max(locked - stock, min(?3, ?4 - stock)), 0, ?5, ?6, ?7
+		FROM stock WHERE sku = ?1 AND max(locked - stock, min(?3, ?4 - stock)) <> 0
+		RETURNING stock`,
+		e.SKU, e.Kind, e.Stock, api.MaxStock, e.Cause, e.Reason, tx.Now()).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return n, err
 }
 
 // receiveStock adds units.
@@ -210,7 +227,8 @@ func correct(tx *actors.Tx, e api.StockEntry) error {
 	return change(tx, e)
 }
 
-// reserveStock locks all lines of an order, or none. Rows C4, C5, C9, S3.
+// reserveStock locks all lines of an order, or none. Lines whose policy is not
+// to lock are only checked. Rows C4, C5, C6, C9, S3.
 func reserveStock(tx *actors.Tx, m *api.ReserveStock) error {
 	return tx.Do(m.Step, func() (any, error) {
 		if err := checkLines(m); err != nil {
@@ -229,30 +247,6 @@ func reserveStock(tx *actors.Tx, m *api.ReserveStock) error {
 		}
 		return data, lock(tx, m, wants)
 	})
-}
-
-func checkLines(m *api.ReserveStock) error {
-	switch {
-	case !isName(m.User, maxCode):
-		return invalid("user", "not the id of a user")
-	case len(m.Lines) == 0:
-		return invalid("lines", "there are no lines")
-	case len(m.Lines) > api.MaxLines:
-		return api.Refuse(api.CodeTooLarge, "more than %d lines", api.MaxLines).At("lines")
-	}
-	for i := range m.Lines {
-		switch l := &m.Lines[i]; {
-		case !isCode(l.SKU):
-			return invalid(fmt.Sprintf("lines[%d].sku", i), "not the code of a SKU")
-		case !isQuantity(l.Quantity):
-			return invalid(fmt.Sprintf("lines[%d].quantity", i), "not a number of 1 to %d",
-				api.MaxQuantity)
-		case !isPrice(l.Price):
-			return invalid(fmt.Sprintf("lines[%d].price", i), "not an amount of 0 to %d in a currency",
-				api.MaxAmount)
-		}
-	}
-	return nil
 }
 
 func readWants(tx *actors.Tx, m *api.ReserveStock) (*wantList, error) {
@@ -278,10 +272,10 @@ func readWant(tx *actors.Tx, user string, w *want) error {
 	var options string
 	s := &w.item
 	err := tx.Row(`SELECT s.product, s.name, s.options, s.picture, s.price, s.currency,
-		s.max_per_order, s.max_per_user, k.stock - k.locked
+		s.max_per_order, s.max_per_user, s.kind, s.policy, k.stock - k.locked
 		FROM sku s JOIN stock k ON k.sku = s.id WHERE s.id = +? AND NOT s.off_sale`, w.SKU).
 		Scan(&s.Product, &s.Name, &options, &s.Picture, &s.Price.Amount, &s.Price.Currency,
-			&w.maxPerOrder, &w.maxPerUser, &w.left)
+			&w.maxPerOrder, &w.maxPerUser, &s.Kind, &w.Policy, &w.left)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -301,94 +295,16 @@ func readWant(tx *actors.Tx, user string, w *want) error {
 	return err
 }
 
-// checkWants names everything that is wrong of the first kind that applies:
-// unknown, other price, over a limit, short.
-func checkWants(m *api.ReserveStock, w *wantList) error {
-	var unknown []string
-	var limits, short []api.Shortage
-	for i := range w.skus {
-		s := &w.skus[i]
-		if s.item.Product == "" {
-			unknown = append(unknown, s.SKU)
-			continue
-		}
-		if most, ok := s.allowed(); ok && s.Quantity > most {
-			limits = append(limits, api.Shortage{SKU: s.SKU, Wanted: s.Quantity, Left: most})
-		}
-		if s.Quantity > s.left {
-			short = append(short, api.Shortage{SKU: s.SKU, Wanted: s.Quantity, Left: s.left})
-		}
-	}
-	if unknown != nil {
-		return refuse(api.CodeUnknownSKU, "%d SKUs are not on sale", len(unknown), unknown)
-	}
-	if changes := priceChanges(m, w); changes != nil {
-		return refuse(api.CodePriceChanged, "%d prices have changed", len(changes), changes)
-	}
-	if limits != nil {
-		return refuse(api.CodeLimitExceeded, "%d SKUs are over a purchase limit", len(limits), limits)
-	}
-	if short != nil {
-		return refuse(api.CodeOutOfStock, "%d SKUs are short of stock", len(short), short)
-	}
-	return nil
-}
-
-func refuse(code api.Code, format string, n int, data any) error {
-	return api.Refuse(code, format, n).At("lines").With(data)
-}
-
-// allowed is how many units this order may have; ok is false without a limit.
-// Row C9.
-func (w *want) allowed() (most int64, ok bool) {
-	most = api.MaxQuantity * api.MaxLines
-	if w.maxPerOrder > 0 {
-		most = w.maxPerOrder
-	}
-	if w.maxPerUser > 0 {
-		most = min(most, max(0, w.maxPerUser-w.taken))
-	}
-	return most, w.maxPerOrder > 0 || w.maxPerUser > 0
-}
-
-// priceChanges are the lines whose price is not what the shopper saw. Row S3.
-func priceChanges(m *api.ReserveStock, w *wantList) (changes []api.PriceChange) {
-	for i, l := range m.Lines {
-		if now := w.skus[w.at[i]].item.Price; now != l.Price {
-			changes = append(changes, api.PriceChange{SKU: l.SKU, Seen: l.Price, Now: now})
-		}
-	}
-	return changes
-}
-
-// answerRoom is what a message needs beside the data of a step.
-const answerRoom = 4 << 10
-
-// snapshots is the JSON of the lines as they are now, an api.Reserved. It is
-// made before anything is written, because many lines with long texts may be
-// too much for a message.
-func snapshots(m *api.ReserveStock, w *wantList) (json.RawMessage, error) {
-	lines := make([]api.LineSnapshot, len(m.Lines))
-	for i, l := range m.Lines {
-		lines[i] = w.skus[w.at[i]].item
-		lines[i].Quantity = l.Quantity
-	}
-	data := api.Raw(api.Reserved{Lines: lines})
-	if len(data) > api.MaxMessage-answerRoom {
-		return nil, api.Refuse(api.CodeTooLarge, "the texts of these lines are too long for one order").
-			At("lines")
-	}
-	return data, nil
-}
-
 func lock(tx *actors.Tx, m *api.ReserveStock, w *wantList) error {
 	lines := make([]held, len(w.skus))
 	for i := range w.skus {
 		s := &w.skus[i]
 		lines[i] = s.held
-		if err := change(tx, api.StockEntry{SKU: s.SKU, Kind: api.LedgerLock, Locked: s.Quantity,
-			Cause: m.Order}); err != nil {
-			return err
+		if s.Policy == api.PolicyOrder {
+			if err := change(tx, api.StockEntry{SKU: s.SKU, Kind: api.LedgerLock, Locked: s.Quantity,
+				Cause: m.Order}); err != nil {
+				return err
+			}
 		}
 		if !s.Counted {
 			continue
@@ -424,60 +340,154 @@ func releaseStock(tx *actors.Tx, m *api.ReleaseStock) error {
 }
 
 func unlock(tx *actors.Tx, order, user, text string) error {
-	lines, err := readHold(text)
+	lines, err := readHeld(text)
 	if err != nil {
 		return err
 	}
-	for _, h := range lines {
-		if err := change(tx, api.StockEntry{SKU: h.SKU, Kind: api.LedgerUnlock, Locked: -h.Quantity,
-			Cause: order}); err != nil {
-			return err
+	for i := range lines {
+		l := &lines[i]
+		if l.Policy == api.PolicyOrder {
+			if err := change(tx, api.StockEntry{SKU: l.SKU, Kind: api.LedgerUnlock,
+				Locked: -l.Quantity, Cause: order}); err != nil {
+				return err
+			}
 		}
-		if !h.Counted {
-			continue
-		}
-		if _, err := tx.Exec(`UPDATE taken SET units = units - ? WHERE sku = ? AND user_id = ?`,
-			h.Quantity, h.SKU, user); err != nil {
+		if err := uncount(tx, user, l, l.Quantity); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func readHold(text string) (lines []held, err error) {
-	if err = json.Unmarshal([]byte(text), &lines); err != nil {
-		err = fmt.Errorf("hold: %w", err)
+// uncount takes units that a user does not have any more off what counts
+// against the limit per user. Row C9.
+func uncount(tx *actors.Tx, user string, l *held, units int64) error {
+	if !l.Counted || units == 0 {
+		return nil
 	}
-	return lines, err
+	_, err := tx.Exec(`UPDATE taken SET units = units - ? WHERE sku = ? AND user_id = ?`,
+		units, l.SKU, user)
+	return err
 }
 
-// sellStock takes what the order has locked out of the stock. It refuses with
-// CodeNotFound when the order has nothing locked, or not any more.
+// holdReader collects holds from rows of step, occurrence, user_id and lines.
+type holdReader struct{ holds []hold }
+
+func (c *holdReader) read(r actors.Row) error {
+	var h hold
+	var text string
+	err := r.Scan(&h.step, &h.occurrence, &h.user, &text)
+	if err == nil {
+		h.lines, err = readHeld(text)
+	}
+	c.holds = append(c.holds, h)
+	return err
+}
+
+// keepHold writes what has become of a hold's lines.
+func keepHold(tx *actors.Tx, order string, h *hold) error {
+	_, err := tx.Exec(`UPDATE hold SET lines = ? WHERE order_id = ? AND step = ? AND occurrence = ?`,
+		string(api.Raw(h.lines)), order, h.step, h.occurrence)
+	return err
+}
+
+// sellStock takes what the order holds out of the stock. It refuses with
+// CodeNotFound when the order holds nothing, or not any more. What is short of
+// PolicyPayment does not count as bought. Row C6.
 func sellStock(tx *actors.Tx, m *api.SellStock) error {
 	return tx.Do(m.Step, func() (any, error) {
-		var all []held
-		err := tx.Each(func(r actors.Row) error {
-			var text string
-			if err := r.Scan(&text); err != nil {
-				return err
-			}
-			lines, err := readHold(text)
-			all = append(all, lines...)
-			return err
-		}, `UPDATE hold SET state = 'sold' WHERE order_id = ? AND state = 'held' RETURNING lines`,
-			m.Order)
-		if err != nil {
+		var c holdReader
+		if err := tx.Each(c.read, `UPDATE hold SET state = 'sold' WHERE order_id = ?
+			AND state = 'held' RETURNING step, occurrence, user_id, lines`, m.Order); err != nil {
 			return nil, err
 		}
-		if len(all) == 0 {
-			return nil, api.Refuse(api.CodeNotFound, "order %s has no stock locked", m.Order)
+		if len(c.holds) == 0 {
+			return nil, api.Refuse(api.CodeNotFound, "order %s has no stock reserved", m.Order)
 		}
-		for _, h := range all {
-			if err := change(tx, api.StockEntry{SKU: h.SKU, Kind: api.LedgerSell, Stock: -h.Quantity,
-				Locked: -h.Quantity, Cause: m.Order}); err != nil {
+		var sold api.Sold
+		for i := range c.holds {
+			if err := sellHold(tx, m.Order, &c.holds[i], &sold); err != nil {
+				return nil, err
+			}
+		}
+		return &sold, nil
+	})
+}
+
+func sellHold(tx *actors.Tx, order string, h *hold, sold *api.Sold) error {
+	before := len(sold.Short)
+	for i := range h.lines {
+		l := &h.lines[i]
+		if err := sellLine(tx, order, l); err != nil {
+			return err
+		}
+		if l.Short == 0 {
+			continue
+		}
+		sold.Short = append(sold.Short, api.CartTake{SKU: l.SKU, Quantity: l.Short})
+		if err := uncount(tx, h.user, l, l.Short); err != nil {
+			return err
+		}
+	}
+	if len(sold.Short) == before {
+		return nil
+	}
+	return keepHold(tx, order, h)
+}
+
+// sellLine takes the units of one SKU out of the stock by the policy under
+// which they were reserved, whatever the SKU's is now, and notes what is short.
+func sellLine(tx *actors.Tx, order string, l *held) error {
+	e := api.StockEntry{SKU: l.SKU, Kind: api.LedgerSell, Stock: -l.Quantity, Cause: order}
+	switch l.Policy {
+	case api.PolicyOrder:
+		e.Locked = -l.Quantity
+		return change(tx, e)
+	case api.PolicyPayment:
+		n, err := changeUpTo(tx, e)
+		l.Short = l.Quantity + n
+		return err
+	}
+	return nil
+}
+
+// returnStock takes units back that the order has bought. Row Y9.
+func returnStock(tx *actors.Tx, m *api.ReturnStock) error {
+	return tx.Do(m.Step, func() (any, error) {
+		var c holdReader
+		if err := tx.Each(c.read, `SELECT step, occurrence, user_id, lines FROM hold
+			WHERE order_id = ? AND state = 'sold'`, m.Order); err != nil {
+			return nil, err
+		}
+		left := slices.Clone(m.Lines)
+		for i := range c.holds {
+			if err := returnHold(tx, m.Order, &c.holds[i], left); err != nil {
 				return nil, err
 			}
 		}
 		return nil, nil
 	})
+}
+
+// returnHold takes back what it can to one hold, and leaves the rest in left.
+func returnHold(tx *actors.Tx, order string, h *hold, left []api.ReturnLine) error {
+	came := h.takeBack(left)
+	if came == nil {
+		return nil
+	}
+	for i, b := range came {
+		l := &h.lines[i]
+		if b.stock > 0 && l.Policy != api.PolicyNone {
+			n, err := changeUpTo(tx, api.StockEntry{SKU: l.SKU, Kind: api.LedgerReturn,
+				Stock: b.stock, Cause: order})
+			if err != nil {
+				return err
+			}
+			l.Kept += b.stock - n // there was no room for them
+		}
+		if err := uncount(tx, h.user, l, b.units); err != nil {
+			return err
+		}
+	}
+	return keepHold(tx, order, h)
 }

@@ -21,7 +21,7 @@ const (
 )
 
 const skuColumns = `s.id, s.product, s.name, s.options, s.picture, s.price, s.currency,
-	k.stock, k.locked, s.max_per_order, s.max_per_user, s.off_sale`
+	k.stock, k.locked, s.max_per_order, s.max_per_user, s.off_sale, s.kind, s.policy`
 
 // skuReader collects SKUs from rows of skuColumns.
 type skuReader struct {
@@ -34,7 +34,8 @@ func (c *skuReader) read(r actors.Row) error {
 	var s api.SKU
 	var options string
 	err := r.Scan(&s.ID, &s.Product, &s.Name, &options, &s.Picture, &s.Price.Amount,
-		&s.Price.Currency, &s.Stock, &s.Locked, &s.MaxPerOrder, &s.MaxPerUser, &s.OffSale)
+		&s.Price.Currency, &s.Stock, &s.Locked, &s.MaxPerOrder, &s.MaxPerUser, &s.OffSale,
+		&s.Kind, &s.Policy)
 	if err != nil {
 		return err
 	}

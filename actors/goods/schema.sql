@@ -28,7 +28,9 @@ CREATE TABLE sku (
     currency      TEXT    NOT NULL CHECK (length(currency) = 3),
     max_per_order INTEGER NOT NULL CHECK (max_per_order >= 0),
     max_per_user  INTEGER NOT NULL CHECK (max_per_user >= 0),
-    off_sale      INTEGER NOT NULL CHECK (off_sale IN (0, 1))
+    off_sale      INTEGER NOT NULL CHECK (off_sale IN (0, 1)),
+    kind          TEXT    NOT NULL CHECK (kind IN ('', 'digital', 'course')),
+    policy        TEXT    NOT NULL CHECK (policy IN ('', 'payment', 'none'))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sku_product ON sku (product);
 
@@ -70,14 +72,19 @@ CREATE TRIGGER ledger_stays_true BEFORE UPDATE ON ledger BEGIN
     SELECT raise(ABORT, 'a row of the stock ledger is never changed');
 END;
 
--- What a reserve step locked, until it is released; sold ones stay.
+-- What a reserve step reserved, until it is released; sold ones stay. A line
+-- is {"sku", "quantity", "counted", "policy", "short", "returned", "kept",
+-- "void"}, of which zero values are left out. Locked are the quantities of held
+-- lines without a policy. A sold line has sold quantity - short, of which
+-- returned came back, kept of them not into the stock; with policy none, none
+-- of this stands in the ledger.
 CREATE TABLE hold (
     order_id   TEXT    NOT NULL,
     step       TEXT    NOT NULL,
     occurrence INTEGER NOT NULL,
     user_id    TEXT    NOT NULL,
     state      TEXT    NOT NULL CHECK (state IN ('held', 'sold')),
-    lines      TEXT    NOT NULL,          -- JSON, one entry a SKU
+    lines      TEXT    NOT NULL,          -- JSON array, one entry a SKU
     PRIMARY KEY (order_id, step, occurrence)
 ) STRICT, WITHOUT ROWID;
 

@@ -18,6 +18,7 @@ import (
 const (
 	maxExpiry = 30 * 24 * 3600
 	maxSubmit = 24 * 3600
+	maxRefund = 10 * 365 * 24 * 3600
 )
 
 // configured are the rules in force.
@@ -37,6 +38,10 @@ func configure(tx *actors.Tx, m *api.ConfigureOrders) error {
 		return invalid("submit_seconds", "must be 1 to %d", maxSubmit)
 	case m.MaxUnits < 0:
 		return invalid("max_units", "must not be negative")
+	case m.PointsPer < 0 || m.PointsPer > api.MaxAmount:
+		return invalid("points_per", "must be 0 to %d", int64(api.MaxAmount))
+	case m.RefundSeconds < 0 || m.RefundSeconds > maxRefund:
+		return invalid("refund_seconds", "must be 0 to %d", maxRefund)
 	}
 	return tx.Configure(m)
 }
@@ -96,7 +101,8 @@ func submittedAgain(tx *actors.Tx, m *api.SubmitOrder) error {
 	return err
 }
 
-// cancel ends an order that is not paid, for its owner or for support. Row E4.
+// cancel ends an order that is not paid, for its owner or for support. One that
+// waits for payment is closing until the payment actor has closed it. Row E4.
 func cancel(tx *actors.Tx, m *api.CancelOrder) error {
 	if err := checkCancel(m); err != nil {
 		return err
@@ -117,7 +123,13 @@ func cancel(tx *actors.Tx, m *api.CancelOrder) error {
 	}
 	why := cmp.Or(strings.TrimSpace(m.Reason), "cancelled by the shopper")
 	reason := api.Refuse(api.CodeCancelled, "%s", why).With(api.Cancellation{By: m.By})
-	if err := end(tx, o, api.OrderCancelled, reason); err != nil {
+	if o.State == api.OrderPlaced {
+		o.atOnce = true
+		err = closePayment(tx, o, reason)
+	} else {
+		err = end(tx, o, api.OrderCancelled, reason)
+	}
+	if err != nil {
 		return err
 	}
 	return tx.Reply(&o.Order)

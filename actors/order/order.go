@@ -1,17 +1,17 @@
 // Package order is the coordinator of every order's life: it decides whether
-// an order is placed, paid, refused or cancelled, which step is asked for when,
-// and what has to be undone. The steps are one table, below.
+// an order is placed, paid, refused or cancelled, what of it is refunded, which
+// step is asked for when, and what has to be undone. The steps are one table,
+// below.
 //
-// It never decides what stock, coupons or wallets hold: their actors do, and
-// answer. It never waits for them either: an answer is a message, and the
-// absence of one is a deadline.
+// It never decides what stock, coupons or wallets hold, or whether money came:
+// their actors do, and answer. It never waits for them either: an answer is a
+// message, and the absence of one is a deadline.
 package order
 
 import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"math/bits"
 
 	"ordo/actors"
 	"ordo/api"
@@ -32,6 +32,8 @@ func Spec() *actors.Spec {
 			actors.On(stepResult),
 			actors.On(expire),
 			actors.On(cancel),
+			actors.On(askRefund),
+			actors.On(decideRefund),
 			actors.On(configure),
 		},
 		Queries: []actors.Endpoint{
@@ -39,13 +41,15 @@ func Spec() *actors.Spec {
 			actors.Answer("What was submitted under an order id.", getSubmission),
 			actors.Answer("Orders by user and state, newest first.", listOrders),
 			actors.Answer("The steps of an order with their states.", getSteps),
+			actors.Answer("One refund by its id.", getRefund),
+			actors.Answer("Refunds by order, user and state, newest first.", listRefunds),
 		},
 		Tick: sweep,
 	}
 }
 
-// Phases of an order, in the order in which they are gone through. The steps
-// of one phase run in parallel.
+// Phases of an order and of a refund, in the order in which they are gone
+// through. The steps of one phase run in parallel.
 type phase int
 
 const (
@@ -54,28 +58,35 @@ const (
 	hold phase = iota
 	// settle takes what the shopper pays with beside money.
 	settle
-	// fulfil comes after payment. It decides nothing about the order.
+	// collect waits for the money of a placed order.
+	collect
+	// fulfil comes after payment. It decides nothing about the order; what
+	// could not be had is refunded.
 	fulfil
+	// repay is a refund's first phase, because a gateway may refuse it.
+	repay
+	// giveBack is the rest of a refund, which nobody refuses.
+	giveBack
 )
 
-// step is what one participant does for an order.
+// step is what one participant does for an order or a refund.
 type step struct {
 	// name is the participant's verb; it is the same for do and undo.
 	name  string
 	phase phase
-	// used tells whether the order needs the step.
+	// used tells whether the order, or its refund at hand, needs the step.
 	used func(o *order) bool
 	// do asks for the step.
 	do func(o *order, s api.Step) api.Message
 	// undo asks for it to be undone, whether it has run or not; nil where only
 	// a refund takes it back.
-	undo func(s api.Step) api.Message
-	// done takes what the step found into the order. An *api.Error refuses the
-	// order; nil where there is nothing to take.
+	undo func(o *order, s api.Step) api.Message
+	// done takes what a step of hold or settle found into the order. An
+	// *api.Error refuses the order; nil where there is nothing to take.
 	done func(o *order, data json.RawMessage) error
 }
 
-// steps are all steps of an order. They are undone from the last to the first.
+// steps are all steps. They are undone from the last to the first.
 var steps = []step{
 	{
 		name: "goods.reserve", phase: hold,
@@ -83,16 +94,16 @@ var steps = []step{
 		do: func(o *order, s api.Step) api.Message {
 			return &api.ReserveStock{Step: s, User: o.User, Lines: o.wanted()}
 		},
-		undo: func(s api.Step) api.Message { return &api.ReleaseStock{Step: s} },
+		undo: func(_ *order, s api.Step) api.Message { return &api.ReleaseStock{Step: s} },
 		done: (*order).takeLines,
 	},
 	{
-		name: "coupon.redeem", phase: settle,
+		name: stepRedeem, phase: settle,
 		used: func(o *order) bool { return o.Coupon != "" },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.RedeemCoupon{Step: s, User: o.User, Coupon: o.Coupon, Subtotal: o.Subtotal}
 		},
-		undo: func(s api.Step) api.Message { return &api.RestoreCoupon{Step: s} },
+		undo: func(_ *order, s api.Step) api.Message { return &api.RestoreCoupon{Step: s} },
 		done: (*order).checkDiscount,
 	},
 	{
@@ -101,14 +112,97 @@ var steps = []step{
 		do: func(o *order, s api.Step) api.Message {
 			return &api.Debit{Step: s, User: o.User, Amount: o.Balance}
 		},
-		undo: func(s api.Step) api.Message { return &api.ReturnDebit{Step: s} },
+		undo: func(_ *order, s api.Step) api.Message { return &api.ReturnDebit{Step: s} },
 	},
 	{
-		name: "goods.sell", phase: fulfil,
+		name: stepCollect, phase: collect,
+		used: func(o *order) bool { return o.Due.Amount > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.CollectPayment{Step: s, User: o.User, Amount: o.Due, ExpiresAt: o.ExpiresAt}
+		},
+		undo: func(o *order, s api.Step) api.Message {
+			return &api.ClosePayment{Step: s, AtOnce: o.atOnce}
+		},
+	},
+	{
+		name: stepSell, phase: fulfil,
 		used: func(*order) bool { return true },
 		do:   func(_ *order, s api.Step) api.Message { return &api.SellStock{Step: s} },
 	},
+	{
+		name: "wallet.grant", phase: fulfil,
+		used: func(o *order) bool { return o.Points > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.GrantPoints{Step: s, User: o.User, Points: o.Points}
+		},
+	},
+	{
+		name: stepEnrol, phase: fulfil,
+		used: func(o *order) bool { return len(o.courses()) > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.Enrol{Step: s, User: o.User, Lines: o.courses()}
+		},
+	},
+	{
+		name: "shipping.create", phase: fulfil,
+		used: func(o *order) bool { return len(o.parcels()) > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.CreateShipment{Step: s, User: o.User, Address: o.Address,
+				Lines: o.parcels()}
+		},
+	},
+	{
+		name: "payment.refund", phase: repay,
+		used: func(o *order) bool { return o.refund.Money.Amount > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.RefundPayment{Step: s, Refund: o.refund.ID, Amount: o.refund.Money,
+				Reason: o.refund.Reason}
+		},
+	},
+	{
+		name: "wallet.refund", phase: giveBack,
+		used: func(o *order) bool { return o.refund.Balance.Amount > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.RefundBalance{Step: s, User: o.User, Amount: o.refund.Balance}
+		},
+	},
+	{
+		name: "wallet.revoke", phase: giveBack,
+		used: func(o *order) bool { return o.refund.Points > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.RevokePoints{Step: s, User: o.User, Points: o.refund.Points}
+		},
+	},
+	{
+		name: "learning.withdraw", phase: giveBack,
+		used: func(o *order) bool { return len(o.refunded(api.KindCourse)) > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.Withdraw{Step: s, User: o.User, Lines: o.refunded(api.KindCourse)}
+		},
+	},
+	{
+		name: "shipping.cancel", phase: giveBack,
+		used: func(o *order) bool { return len(o.refunded(api.KindPhysical)) > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.CancelShipment{Step: s, Lines: o.refunded(api.KindPhysical)}
+		},
+	},
+	{
+		name: "goods.return", phase: giveBack,
+		used: func(*order) bool { return true },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.ReturnStock{Step: s, Lines: o.returned()}
+		},
+	},
 }
+
+// Steps whose answers need more than to be recorded.
+const (
+	stepCollect = "payment.collect"
+	stepSell    = "goods.sell"
+	stepEnrol   = "learning.enrol"
+	stepRedeem  = "coupon.redeem"
+)
 
 // stepNamed is the step's place in steps, or -1.
 func stepNamed(name string) int {
@@ -132,6 +226,37 @@ type order struct {
 	fromCart bool
 	// asked is how many steps have not answered yet.
 	asked int
+	// changed is true when lines have to be written.
+	changed bool
+	// atOnce has the payment closed without waiting for the gateway.
+	atOnce bool
+	// backBalance and backPoints are the parts of Refunded that were balance,
+	// and the points taken back with it.
+	backBalance, backPoints int64
+	// refunds counts the order's refunds.
+	refunds int
+	// refund is the one at hand; nil outside of its steps.
+	refund *api.Refund
+}
+
+// courses are the lines for which the user is enrolled.
+func (o *order) courses() (lines []api.CartTake) {
+	for _, l := range o.Lines {
+		if l.Kind == api.KindCourse {
+			lines = append(lines, api.CartTake{SKU: l.SKU, Quantity: l.Quantity})
+		}
+	}
+	return lines
+}
+
+// parcels are the lines that are shipped.
+func (o *order) parcels() (lines []api.ShipLine) {
+	for _, l := range o.Lines {
+		if l.Kind == api.KindPhysical {
+			lines = append(lines, api.ShipLine{SKU: l.SKU, Name: l.Name, Quantity: l.Quantity})
+		}
+	}
+	return lines
 }
 
 // wanted are the lines as the shopper saw them.
@@ -162,7 +287,7 @@ func (o *order) takeLines(data json.RawMessage) error {
 		}
 	}
 	allocate(r.Lines, o.Subtotal.Amount, o.Discount.Amount)
-	o.Lines = r.Lines
+	o.Lines, o.changed = r.Lines, true
 	return nil
 }
 
@@ -183,23 +308,4 @@ func (o *order) checkDiscount(data json.RawMessage) error {
 func priceChanged(seen, now api.Money) *api.Error {
 	return api.Refuse(api.CodePriceChanged, "the total is %s, not %s", now, seen).
 		With([]api.PriceChange{{Seen: seen, Now: now}})
-}
-
-// allocate spreads the order's discount over its lines in proportion to what
-// they cost, so that the parts add up to it exactly: up to each line goes the
-// discount of all lines so far, rounded down. The lines must cost subtotal
-// together, and discount must not be more. Row S10.
-func allocate(lines []api.LineSnapshot, subtotal, discount int64) {
-	var cost, before int64
-	for i := range lines {
-		cost += lines[i].Price.Amount * lines[i].Quantity
-		upTo := int64(0)
-		if subtotal > 0 {
-			hi, lo := bits.Mul64(uint64(discount), uint64(cost))
-			q, _ := bits.Div64(hi, lo, uint64(subtotal))
-			upTo = int64(q)
-		}
-		lines[i].Discount = upTo - before
-		before = upTo
-	}
 }

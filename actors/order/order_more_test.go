@@ -64,6 +64,13 @@ func TestExpiryTimer(t *testing.T) {
 	b.Now = again[0].Due.Std()
 	b.Restart()
 	b.MustEdge(again[0].ID, &api.ExpireOrder{Order: m.Order})
+	b.wantSent("payment/close")
+	if c := actorstest.Only[api.ClosePayment](b.Actor); c.AtOnce {
+		t.Error("an expired payment is closed without asking the gateway")
+	}
+	b.wantWoken(m, api.OrderClosing)
+	b.wantReason(m, api.OrderClosing, api.CodeTimeout)
+	b.closed(m)
 	b.wantSent("goods/release", "order.cancelled")
 	b.wantWoken(m, api.OrderCancelled)
 	o := b.wantReason(m, api.OrderCancelled, api.CodeTimeout)
@@ -99,7 +106,7 @@ func TestExpirySweep(t *testing.T) {
 	last := b.placed()
 	b.Advance(15*time.Minute - 30*time.Second)
 	b.Tick()
-	count := func() int { return len(actorstest.Sent[api.ReleaseStock](b.Actor)) }
+	count := func() int { return len(actorstest.Sent[api.ClosePayment](b.Actor)) }
 	more := func() bool { return strings.HasSuffix(b.Subjects()[len(b.Subjects())-1], ".tick") }
 	if count() != actors.SweepLimit || !more() {
 		t.Fatalf("the first sweep ended %d orders, more: %v", count(), more())
@@ -111,7 +118,7 @@ func TestExpirySweep(t *testing.T) {
 	b.wantState(last, api.OrderPlaced)
 	b.Advance(30 * time.Second)
 	b.Tick()
-	b.wantReason(last, api.OrderCancelled, api.CodeTimeout)
+	b.wantReason(last, api.OrderClosing, api.CodeTimeout)
 }
 
 // ACCEPT E4 U4: the owner cancels without a reason, support with one, nobody
@@ -142,16 +149,24 @@ func TestCancel(t *testing.T) {
 
 	mine := &api.CancelOrder{Order: m.Order, User: m.User, By: m.User}
 	r := b.MustEdge("cancel-1", mine)
-	b.wantSent("goods/release", "order.cancelled")
-	b.wantWoken(m, api.OrderCancelled)
-	o := b.wantReason(m, api.OrderCancelled, api.CodeCancelled)
-	if want := string(api.Raw(&o)); string(r.Value) != want || o.ClosedAt == 0 {
+	b.wantSent("payment/close")
+	if c := actorstest.Only[api.ClosePayment](b.Actor); !c.AtOnce {
+		t.Error("a cancel waits for the gateway")
+	}
+	o := b.wantReason(m, api.OrderClosing, api.CodeCancelled)
+	if want := string(api.Raw(&o)); string(r.Value) != want {
 		t.Errorf("outcome is %s, want %s", r.Value, want)
 	}
 	again := b.MustEdge("cancel-2", mine)
 	b.wantSent()
 	if string(again.Value) != string(r.Value) {
 		t.Errorf("second cancel answers %s", again.Value)
+	}
+	b.closed(m)
+	b.wantSent("goods/release", "order.cancelled")
+	b.wantWoken(m, api.OrderCancelled)
+	if o = b.wantReason(m, api.OrderCancelled, api.CodeCancelled); o.ClosedAt == 0 {
+		t.Errorf("order is %+v", o)
 	}
 
 	m = b.full()

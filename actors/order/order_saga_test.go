@@ -31,6 +31,10 @@ type told struct {
 func (p *participant) take(m *api.SubmitOrder, refuse bool) {
 	t := p.inbox[0]
 	p.inbox = p.inbox[1:]
+	if t.Name == "payment.collect" {
+		p.collect(m, t)
+		return
+	}
 	if t.undo {
 		p.state[t.Name] = api.StepUndone
 		p.outbox = append(p.outbox, undone(m, t.Name))
@@ -54,6 +58,30 @@ func (p *participant) take(m *api.SubmitOrder, refuse bool) {
 	p.outbox = append(p.outbox, r)
 }
 
+// collect is what the payment actor does: it answers a do when it is paid, and
+// an undo only when it was not.
+func (p *participant) collect(m *api.SubmitOrder, t told) {
+	switch {
+	case !t.undo && p.state[t.Name] == "":
+		p.state[t.Name] = api.StepAsked
+	case t.undo && p.state[t.Name] == api.StepAsked:
+		p.state[t.Name] = api.StepUndone
+		p.outbox = append(p.outbox, undone(m, t.Name))
+	}
+}
+
+// pay has money come for what is collected.
+func (w *world) pay() {
+	p := w.parts["payment"]
+	p.state["payment.collect"] = api.StepDone
+	p.outbox = append(p.outbox, result(w.m, "payment.collect", api.Paid{Attempt: "pay_1",
+		Provider: api.PayAlipay, TradeNo: "2026", Amount: w.order(w.m).Due,
+		PaidAt: api.TimeOf(w.Now)}))
+}
+
+// participants are all there are.
+var participants = []string{"goods", "coupon", "wallet", "payment", "shipping"}
+
 // world is one order with its participants.
 type world struct {
 	*bench
@@ -65,7 +93,7 @@ type world struct {
 
 func newWorld(b *bench, m *api.SubmitOrder) *world {
 	w := &world{bench: b, m: m, parts: map[string]*participant{}, sent: map[string]int{}}
-	for _, name := range []string{"goods", "coupon", "wallet"} {
+	for _, name := range participants {
 		w.parts[name] = &participant{state: map[string]string{}}
 	}
 	return w
@@ -87,7 +115,7 @@ func (w *world) deliver() {
 		if t.Order != w.m.Order {
 			continue
 		}
-		t.undo = slices.Contains([]string{"release", "restore", "return-debit"}, verb[3])
+		t.undo = slices.Contains([]string{"release", "restore", "return-debit", "close"}, verb[3])
 		w.sent[verb[1]+"."+verb[3]]++
 		p.inbox = append(p.inbox, t)
 	}
@@ -110,6 +138,9 @@ func (w *world) actions(rt *rapid.T) map[string]func() {
 			w.Edge(fmt.Sprintf("cancel-%v", w.Now),
 				&api.CancelOrder{Order: w.m.Order, User: w.m.User, By: w.m.User})
 		},
+	}
+	if w.parts["payment"].state["payment.collect"] == api.StepAsked {
+		all["payment answers: paid"] = w.pay
 	}
 	for name, p := range w.parts {
 		if len(p.inbox) > 0 {
@@ -134,7 +165,7 @@ func (w *world) actions(rt *rapid.T) map[string]func() {
 func (w *world) settle() {
 	for again := true; again; {
 		again = false
-		for _, name := range []string{"goods", "coupon", "wallet"} {
+		for _, name := range participants {
 			p := w.parts[name]
 			for len(p.inbox) > 0 {
 				p.take(w.m, false)
@@ -171,12 +202,23 @@ func (w *world) check(rt *rapid.T) {
 			rt.Fatalf("the order is %s, %s is %q", o.State, do, state)
 		}
 	}
+	steps := w.states(w.m)
+	money := w.parts["payment"].state["payment.collect"]
+	wantMoney := map[string]string{api.OrderPlaced: api.StepAsked, api.OrderPaid: api.StepDone,
+		api.OrderCancelled: api.StepUndone}[o.State]
+	if money != wantMoney && (money != "" || o.Due.Amount > 0 && o.Decided > 0 &&
+		o.State != api.OrderRefused) {
+		rt.Fatalf("the order is %s, its payment %q", o.State, money)
+	}
+	if o.State == api.OrderPlaced {
+		steps = strings.Replace(steps, "payment.collect=asked", "", 1)
+	}
 	if (w.sent["goods.sell"] == 1) != (o.State == api.OrderPaid) {
 		rt.Fatalf("the order is %s, sent %v", o.State, w.sent)
 	}
-	if o.State == api.OrderPending || strings.Contains(w.states(w.m), "asked") ||
-		strings.Contains(w.states(w.m), "undoing") {
-		rt.Fatalf("the order is %s with steps %s", o.State, w.states(w.m))
+	if o.State == api.OrderPending || o.State == api.OrderClosing ||
+		strings.Contains(steps, "asked") || strings.Contains(steps, "undoing") {
+		rt.Fatalf("the order is %s with steps %s", o.State, steps)
 	}
 }
 

@@ -110,6 +110,19 @@ func (b *bench) debit(m *api.SubmitOrder) {
 	b.answer(result(m, "wallet.debit", nil))
 }
 
+// closed has the payment actor say that nobody can pay any more.
+func (b *bench) closed(m *api.SubmitOrder) {
+	b.T.Helper()
+	b.answer(undone(m, "payment.collect"))
+}
+
+// pay has the payment actor say that the order's due was paid.
+func (b *bench) pay(m *api.SubmitOrder) {
+	b.T.Helper()
+	b.answer(result(m, "payment.collect", api.Paid{Attempt: "pay_1", Provider: api.PayAlipay,
+		TradeNo: "2026", Amount: b.order(m).Due, PaidAt: api.TimeOf(b.Now)}))
+}
+
 // placed submits a draft and holds its stock.
 func (b *bench) placed() *api.SubmitOrder {
 	b.T.Helper()
@@ -222,7 +235,7 @@ func TestPlaced(t *testing.T) {
 	}
 
 	b.reserve(m)
-	b.wantSent("order.placed")
+	b.wantSent("payment/collect", "order.placed")
 	b.wantWoken(m, api.OrderPlaced)
 	o := b.order(m)
 	now := api.TimeOf(b.Now)
@@ -275,7 +288,7 @@ func TestParallelSteps(t *testing.T) {
 		first(m)
 		b.wantState(m, api.OrderPending)
 		second(m)
-		b.wantSent("order.placed")
+		b.wantSent("payment/collect", "order.placed")
 		second(m)
 		b.wantSent()
 		o := b.wantState(m, api.OrderPlaced)
@@ -283,7 +296,8 @@ func TestParallelSteps(t *testing.T) {
 			o.Lines[0].Discount != 240 || o.Lines[1].Discount != 60 {
 			t.Errorf("order is %+v", o)
 		}
-		b.wantStates(m, "goods.reserve=done coupon.redeem=done wallet.debit=done")
+		b.wantStates(m, "goods.reserve=done coupon.redeem=done wallet.debit=done "+
+			"payment.collect=asked")
 	}
 }
 
@@ -297,7 +311,7 @@ func TestPaidAtOnce(t *testing.T) {
 	b.reserve(m)
 	b.redeem(m)
 	b.debit(m)
-	b.wantSent("goods/sell", "order.paid")
+	b.wantSent("goods/sell", "shipping/create", "order.paid")
 	b.wantWoken(m, api.OrderPaid)
 	if s := actorstest.Only[api.SellStock](b.Actor); s.Name != "goods.sell" {
 		t.Errorf("asked to sell as %+v", s)
@@ -321,7 +335,8 @@ func TestPaidAtOnce(t *testing.T) {
 	if r.Refusal == nil || r.Refusal.Code != api.CodeNotCancellable {
 		t.Errorf("cancel of a paid order: %v", r.Refusal)
 	}
-	b.wantStates(m, "goods.reserve=done coupon.redeem=done wallet.debit=done goods.sell=done")
+	b.wantStates(m, "goods.reserve=done coupon.redeem=done wallet.debit=done goods.sell=done "+
+		"shipping.create=asked")
 }
 
 // ACCEPT K3: what was ordered leaves the cart when the order is placed or paid,

@@ -21,7 +21,8 @@ const maxListed = 2 << 20
 // columns are those that scan reads.
 const columns = `n, id, user, body_hash, state, deadline, expiry, currency, subtotal, discount,
 	total, balance, coupon, pay_method, channel, from_cart, created, decided, expires_at, paid_at,
-	closed_at, reason, address, lines`
+	closed_at, attempt, provider, trade_no, points, refunds, refunded, back_balance, back_points,
+	reason, address, lines`
 
 // selectOrder also counts the steps that have not answered yet.
 const selectOrder = `SELECT ` + columns + `, (SELECT count(*) FROM steps
@@ -44,12 +45,15 @@ func scan(r actors.Row) (o *order, size int, err error) {
 	if err := r.Scan(&o.n, &o.ID, &o.User, &o.bodyHash, &o.State, &deadline, &o.expiry,
 		&currency, &o.Subtotal.Amount, &o.Discount.Amount, &o.Total.Amount, &o.Balance.Amount,
 		&o.Coupon, &o.PayMethod, &o.Channel, &o.fromCart, &o.Created, &o.Decided, &o.ExpiresAt,
-		&o.PaidAt, &o.ClosedAt, &reason, &address, &lines, &o.asked); err != nil {
+		&o.PaidAt, &o.ClosedAt, &o.Attempt, &o.Provider, &o.TradeNo, &o.Points, &o.refunds,
+		&o.Refunded.Amount, &o.backBalance, &o.backPoints, &reason, &address, &lines,
+		&o.asked); err != nil {
 		return nil, 0, err
 	}
 	o.deadline = api.Time(deadline.Int64)
 	o.Due.Amount = o.Total.Amount - o.Balance.Amount
-	for _, m := range []*api.Money{&o.Subtotal, &o.Discount, &o.Total, &o.Balance, &o.Due} {
+	for _, m := range []*api.Money{&o.Subtotal, &o.Discount, &o.Total, &o.Balance, &o.Due,
+		&o.Refunded} {
 		m.Currency = currency
 	}
 	if err := decodeRefusal(reason, &o.Reason); err != nil {
@@ -80,10 +84,17 @@ func insert(tx *actors.Tx, o *order, token string) (fresh bool, err error) {
 // save writes all that changes in an order's life.
 func save(tx *actors.Tx, o *order) error {
 	deadline := sql.NullInt64{Int64: int64(o.deadline), Valid: o.deadline > 0}
+	lines := sql.NullString{Valid: o.changed}
+	if o.changed {
+		lines.String, o.changed = string(api.Raw(o.Lines)), false
+	}
 	_, err := tx.Exec(`UPDATE orders SET state = ?, deadline = ?, decided = ?, expires_at = ?,
-		paid_at = ?, closed_at = ?, reason = ?, lines = ? WHERE n = ?`,
-		o.State, deadline, o.Decided, o.ExpiresAt, o.PaidAt, o.ClosedAt, jsonOrNull(o.Reason),
-		string(api.Raw(o.Lines)), o.n)
+		paid_at = ?, closed_at = ?, attempt = ?, provider = ?, trade_no = ?, points = ?,
+		refunds = ?, refunded = ?, back_balance = ?, back_points = ?, reason = ?,
+		lines = coalesce(?, lines) WHERE n = ?`,
+		o.State, deadline, o.Decided, o.ExpiresAt, o.PaidAt, o.ClosedAt, o.Attempt, o.Provider,
+		o.TradeNo, o.Points, o.refunds, o.Refunded.Amount, o.backBalance, o.backPoints,
+		jsonOrNull(o.Reason), lines, o.n)
 	return err
 }
 

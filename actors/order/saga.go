@@ -1,7 +1,9 @@
 package order
 
 import (
+	"cmp"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,15 +19,25 @@ const maxEvent = api.MaxMessage - 4<<10
 // stepResult takes a participant's answer and goes on with the order.
 func stepResult(tx *actors.Tx, m *api.StepResult) error {
 	i := stepNamed(m.Name)
-	if i < 0 {
+	switch {
+	case i < 0:
 		return fmt.Errorf("there is no step %q", m.Name)
-	}
-	if m.Undo {
+	case m.Undo:
 		return undone(tx, m)
+	case m.Name == stepCollect:
+		return collected(tx, m)
 	}
 	first, err := answered(tx, m)
-	if err != nil || !first || steps[i].phase == fulfil {
+	if err != nil || !first {
 		return err
+	}
+	switch steps[i].phase {
+	case fulfil:
+		return fulfilled(tx, m)
+	case repay:
+		return repaid(tx, m)
+	case giveBack:
+		return gaveBack(tx, m)
 	}
 	o, err := load(tx, m.Order)
 	if err != nil {
@@ -68,8 +80,9 @@ func answered(tx *actors.Tx, m *api.StepResult) (first bool, err error) {
 	return false, err
 }
 
-// undone records the answer to an undo. Nobody waits for it: the shopper was
-// told when it was asked for.
+// undone records the answer to an undo. Nobody waits for it, because the
+// shopper was told when it was asked for, but for that of the payment, after
+// which the rest is undone. Row E2.
 func undone(tx *actors.Tx, m *api.StepResult) error {
 	if m.Refusal != nil {
 		return fmt.Errorf("undo of %s of order %s was refused: %w", m.Name, m.Order, m.Refusal)
@@ -77,10 +90,82 @@ func undone(tx *actors.Tx, m *api.StepResult) error {
 	n, err := tx.Exec(`UPDATE steps SET state = 'undone', answered_at = ?
 		WHERE order_id = ? AND name = ? AND occurrence = ? AND state IN ('undoing', 'undone')`,
 		tx.Now(), m.Order, m.Name, m.Occurrence)
-	if err == nil && n == 0 {
-		err = fmt.Errorf("undo of %s of order %q was never asked for", m.Name, m.Order)
+	if err != nil {
+		return err
 	}
-	return err
+	if n == 0 {
+		return fmt.Errorf("undo of %s of order %q was never asked for", m.Name, m.Order)
+	}
+	if m.Name != stepCollect {
+		return nil
+	}
+	o, err := load(tx, m.Order)
+	if err != nil || o.State != api.OrderClosing {
+		return err
+	}
+	return end(tx, o, api.OrderCancelled, o.Reason)
+}
+
+// collected takes the payment of an order. The payment actor answers that it
+// was paid or that it was closed, never both, so an order that is closing may
+// still be paid. Rows E2, Y6.
+func collected(tx *actors.Tx, m *api.StepResult) error {
+	if m.Refusal != nil {
+		return fmt.Errorf("the payment of order %s was refused: %w", m.Order, m.Refusal)
+	}
+	n, err := tx.Exec(`UPDATE steps SET state = 'done', answered_at = ?
+		WHERE order_id = ? AND name = ? AND occurrence = 0 AND state IN ('asked', 'undoing')`,
+		tx.Now(), m.Order, m.Name)
+	if err != nil || n == 0 {
+		return err
+	}
+	o, err := load(tx, m.Order)
+	if err != nil {
+		return err
+	}
+	if o.State != api.OrderPlaced && o.State != api.OrderClosing {
+		return fmt.Errorf("order %s is %s and was paid", m.Order, o.State)
+	}
+	var p api.Paid
+	if err := json.Unmarshal(m.Data, &p); err != nil {
+		return fmt.Errorf("payment: %w", err)
+	}
+	if p.Amount != o.Due {
+		return fmt.Errorf("order %s was paid with %s, not %s", m.Order, p.Amount, o.Due)
+	}
+	o.Attempt, o.Provider, o.TradeNo = p.Attempt, p.Provider, p.TradeNo
+	o.PaidAt = cmp.Or(p.PaidAt, tx.Now())
+	return paid(tx, o)
+}
+
+// fulfilled has what a participant could not deliver refunded: units that were
+// gone when they were paid, or seats of a full course. Rows C6, L1.
+func fulfilled(tx *actors.Tx, m *api.StepResult) error {
+	var lacking []api.CartTake
+	switch {
+	case len(m.Data) == 0:
+		return nil // done, or refused, which the step shows
+	case m.Name == stepSell:
+		var d api.Sold
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return fmt.Errorf("sold: %w", err)
+		}
+		lacking = d.Short
+	case m.Name == stepEnrol:
+		var d api.Enrolled
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return fmt.Errorf("enrolled: %w", err)
+		}
+		lacking = d.Refused
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	o, err := load(tx, m.Order)
+	if err != nil {
+		return err
+	}
+	return refundLacking(tx, o, lacking, m.Name == stepSell)
 }
 
 // advance asks for the next phase that the order needs, when all steps of the
@@ -89,7 +174,7 @@ func advance(tx *actors.Tx, o *order, done phase) error {
 	if o.asked > 0 {
 		return nil
 	}
-	for p := done + 1; p < fulfil; p++ {
+	for p := done + 1; p < collect; p++ {
 		n, err := ask(tx, o, p)
 		if err != nil {
 			return err
@@ -103,9 +188,13 @@ func advance(tx *actors.Tx, o *order, done phase) error {
 	return place(tx, o)
 }
 
-// ask asks for all steps of a phase that the order needs, and answers how
-// many they are.
+// ask asks for all steps of a phase that the order, or the refund at hand,
+// needs, and answers how many they are.
 func ask(tx *actors.Tx, o *order, p phase) (n int, err error) {
+	occurrence := 0
+	if o.refund != nil {
+		occurrence = o.refund.Number
+	}
 	for i := range steps {
 		s := &steps[i]
 		if s.phase != p || !s.used(o) {
@@ -113,10 +202,12 @@ func ask(tx *actors.Tx, o *order, p phase) (n int, err error) {
 		}
 		n++
 		if _, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
-			asked_at) VALUES (?, ?, 0, 'asked', 1, ?)`, o.ID, s.name, tx.Now()); err != nil {
+			asked_at) VALUES (?, ?, ?, 'asked', 1, ?)`, o.ID, s.name, occurrence,
+			tx.Now()); err != nil {
 			return n, err
 		}
-		if err := tx.Send(s.do(o, api.Step{Order: o.ID, Name: s.name})); err != nil {
+		m := s.do(o, api.Step{Order: o.ID, Name: s.name, Occurrence: occurrence})
+		if err := tx.Send(m); err != nil {
 			return n, err
 		}
 	}
@@ -128,6 +219,7 @@ func ask(tx *actors.Tx, o *order, p phase) (n int, err error) {
 func place(tx *actors.Tx, o *order) error {
 	o.State, o.Decided = api.OrderPlaced, tx.Now()
 	if o.Due.Amount == 0 {
+		o.PaidAt = tx.Now()
 		return paid(tx, o)
 	}
 	wait := time.Duration(o.expiry) * time.Second
@@ -140,23 +232,36 @@ func place(tx *actors.Tx, o *order) error {
 		&api.ExpireOrder{Order: o.ID}); err != nil {
 		return err
 	}
+	if _, err := ask(tx, o, collect); err != nil {
+		return err
+	}
 	if err := emptyCart(tx, o); err != nil {
 		return err
 	}
 	return tell(tx, o, api.EventOrderPlaced)
 }
 
-// paid has an order that is paid in full fulfilled.
+// paid has an order that is paid in full fulfilled. Rows Y6, L2.
 func paid(tx *actors.Tx, o *order) error {
-	o.State, o.PaidAt, o.deadline = api.OrderPaid, tx.Now(), 0
+	c, err := configured(tx)
+	if err != nil {
+		return err
+	}
+	if c.PointsPer > 0 {
+		o.Points = o.Total.Amount / c.PointsPer
+	}
+	covered := o.State == api.OrderPlaced && o.ExpiresAt == 0
+	o.State, o.Reason, o.deadline = api.OrderPaid, nil, 0
 	if err := save(tx, o); err != nil {
 		return err
 	}
 	if _, err := ask(tx, o, fulfil); err != nil {
 		return err
 	}
-	if err := emptyCart(tx, o); err != nil {
-		return err
+	if covered {
+		if err := emptyCart(tx, o); err != nil {
+			return err
+		}
 	}
 	return tell(tx, o, api.EventOrderPaid)
 }
@@ -175,7 +280,7 @@ func emptyCart(tx *actors.Tx, o *order) error {
 }
 
 // end refuses or cancels an order and undoes every step that has run or may
-// have. An order without an open payment goes through closing in one go.
+// have. One that waits for payment goes through closePayment before.
 func end(tx *actors.Tx, o *order, state string, reason *api.Error) error {
 	o.State, o.Reason, o.deadline = state, reason, 0
 	event := api.EventOrderCancelled
@@ -191,6 +296,24 @@ func end(tx *actors.Tx, o *order, state string, reason *api.Error) error {
 		return err
 	}
 	return tell(tx, o, event)
+}
+
+// closePayment has a placed order cancelled once nobody can pay it any more:
+// the payment actor's answer is that it is closed, or that it was paid. Row E2.
+func closePayment(tx *actors.Tx, o *order, reason *api.Error) error {
+	o.State, o.Reason, o.deadline = api.OrderClosing, reason, 0
+	if err := save(tx, o); err != nil {
+		return err
+	}
+	s := &steps[stepNamed(stepCollect)]
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing'
+		WHERE order_id = ? AND name = ? AND occurrence = 0`, o.ID, s.name); err != nil {
+		return err
+	}
+	if err := tx.Send(s.undo(o, api.Step{Order: o.ID, Name: s.name})); err != nil {
+		return err
+	}
+	return tx.Wake(o.ID, &o.Order)
 }
 
 // undoAll asks for the undo of every step that was asked for and not refused,
@@ -213,7 +336,7 @@ func undoAll(tx *actors.Tx, o *order) error {
 			return fmt.Errorf("order %s has a step that can't be undone", o.ID)
 		}
 		s := api.Step{Order: o.ID, Name: steps[i].name}
-		if err := tx.Send(steps[i].undo(s)); err != nil {
+		if err := tx.Send(steps[i].undo(o, s)); err != nil {
 			return err
 		}
 	}
@@ -266,7 +389,7 @@ func overdue(tx *actors.Tx, o *order) error {
 		return end(tx, o, api.OrderRefused,
 			api.Refuse(api.CodeTimeout, "the order could not be decided in time"))
 	}
-	return end(tx, o, api.OrderCancelled, api.Refuse(api.CodeTimeout, "not paid in time"))
+	return closePayment(tx, o, api.Refuse(api.CodeTimeout, "not paid in time"))
 }
 
 // sweep ends the orders that have passed their deadlines, the oldest first. It

@@ -24,6 +24,14 @@ CREATE TABLE orders (
     expires_at INTEGER NOT NULL DEFAULT 0,
     paid_at    INTEGER NOT NULL DEFAULT 0,
     closed_at  INTEGER NOT NULL DEFAULT 0,
+    attempt    TEXT    NOT NULL DEFAULT '',   -- what paid it, at which provider
+    provider   TEXT    NOT NULL DEFAULT '',
+    trade_no   TEXT    NOT NULL DEFAULT '',
+    points     INTEGER NOT NULL DEFAULT 0,    -- that it earned
+    refunds    INTEGER NOT NULL DEFAULT 0,    -- how many there were, denied ones included
+    refunded   INTEGER NOT NULL DEFAULT 0,    -- of the total, by refunds not denied or failed
+    back_balance INTEGER NOT NULL DEFAULT 0,  -- the part of it that was balance
+    back_points  INTEGER NOT NULL DEFAULT 0,  -- points taken back with it
     reason     TEXT,                          -- JSON of the refusal
     address    TEXT    NOT NULL,              -- JSON
     lines      TEXT    NOT NULL,              -- JSON; snapshots once the stock is held
@@ -31,7 +39,11 @@ CREATE TABLE orders (
     CHECK ((deadline IS NOT NULL) = (state IN ('pending', 'placed'))),
     CHECK ((reason IS NOT NULL) = (state IN ('refused', 'closing', 'cancelled'))),
     CHECK (state <> 'placed' OR (balance < total AND expires_at > 0)),
-    CHECK (state <> 'paid' OR paid_at > 0)
+    CHECK (state <> 'paid' OR paid_at > 0),
+    CHECK (refunded = 0 OR state = 'paid'),
+    CHECK (refunded BETWEEN 0 AND total),
+    CHECK (back_balance BETWEEN 0 AND balance AND refunded - back_balance BETWEEN 0 AND total - balance),
+    CHECK (back_points BETWEEN 0 AND points)
 ) STRICT;
 
 -- Rows of an index with the same key are in the order of n.
@@ -52,3 +64,32 @@ CREATE TABLE steps (
     refusal     TEXT,                         -- JSON
     PRIMARY KEY (order_id, name, occurrence)
 ) STRICT, WITHOUT ROWID;
+
+-- What is given back of paid orders.
+CREATE TABLE refund (
+    n          INTEGER PRIMARY KEY,           -- the cursor of lists
+    id         TEXT    NOT NULL UNIQUE,
+    order_id   TEXT    NOT NULL REFERENCES orders (id),
+    user       TEXT    NOT NULL,
+    number     INTEGER NOT NULL CHECK (number > 0),  -- occurrence of its steps
+    state      TEXT    NOT NULL CHECK (state IN
+               ('asked', 'denied', 'running', 'done', 'failed')),
+    currency   TEXT    NOT NULL,
+    money      INTEGER NOT NULL CHECK (money >= 0),
+    balance    INTEGER NOT NULL CHECK (balance >= 0),
+    points     INTEGER NOT NULL CHECK (points >= 0),
+    coupon     TEXT    NOT NULL DEFAULT '',
+    asked_by   TEXT    NOT NULL,
+    reason     TEXT    NOT NULL,
+    decided_by TEXT    NOT NULL DEFAULT '',
+    note       TEXT    NOT NULL DEFAULT '',
+    problem    TEXT,                          -- JSON of the gateway's refusal
+    asked      INTEGER NOT NULL,
+    decided    INTEGER NOT NULL DEFAULT 0,
+    ended      INTEGER NOT NULL DEFAULT 0,
+    lines      TEXT    NOT NULL,              -- JSON, with the amount of each
+    UNIQUE (order_id, number),
+    CHECK ((problem IS NOT NULL) = (state = 'failed'))
+) STRICT;
+CREATE INDEX refund_user ON refund (user);
+CREATE INDEX refund_state ON refund (state) WHERE state IN ('asked', 'running');

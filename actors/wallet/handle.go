@@ -92,13 +92,15 @@ func debit(tx *actors.Tx, m *api.Debit) error {
 }
 
 // returnDebit gives back what the ledger says that the step took, to the
-// account it was taken from.
+// account it was taken from. That it can't do when refunds have given back a
+// part.
 func returnDebit(tx *actors.Tx, m *api.ReturnDebit) error {
 	return tx.Undo(m.Step, func() error {
 		p := &posting{shop: ShopSales, occurrence: m.Occurrence,
 			WalletEntry: api.WalletEntry{Kind: api.EntryReturn, Order: m.Order}}
 		if err := tx.Row(`SELECT owner, unit, -amount FROM entry
-			WHERE order_id = ? AND occurrence = ? AND kind = 'debit'`, m.Order, m.Occurrence).
+			WHERE order_id = ?1 AND occurrence = ?2 AND kind = 'debit' AND NOT EXISTS
+				(SELECT 1 FROM entry WHERE order_id = ?1 AND kind = 'refund')`, m.Order, m.Occurrence).
 			Scan(&p.user, &p.Amount.Currency, &p.Amount.Amount); err != nil {
 			return fmt.Errorf("debit of order %s: %w", m.Order, err)
 		}
@@ -106,6 +108,73 @@ func returnDebit(tx *actors.Tx, m *api.ReturnDebit) error {
 			return err
 		}
 		return record(tx, p)
+	})
+}
+
+// grant gives the points that a paid order earns. Row L2.
+func grant(tx *actors.Tx, m *api.GrantPoints) error {
+	return tx.Do(m.Step, func() (any, error) {
+		if m.Points < 1 || m.Points > api.MaxAmount {
+			return nil, fmt.Errorf("order %s earns %d points", m.Order, m.Points)
+		}
+		p := pointsOf(m.Step, m.User, api.EntryGrant, m.Points)
+		if err := give(tx, p); err != nil {
+			return nil, err
+		}
+		return nil, record(tx, p)
+	})
+}
+
+// revoke takes points back, but no more than the user still has. Row L2.
+func revoke(tx *actors.Tx, m *api.RevokePoints) error {
+	return tx.Do(m.Step, func() (any, error) {
+		if m.Points < 0 {
+			return nil, fmt.Errorf("order %s revokes %d points", m.Order, m.Points)
+		}
+		var held int64
+		err := tx.Row(`SELECT balance FROM account WHERE owner = ? AND unit = 'POINT'`, m.User).
+			Scan(&held)
+		if err != nil && !errors.Is(err, actors.ErrNoRows) {
+			return nil, err
+		}
+		r := &api.Revoked{Points: min(m.Points, held)}
+		if r.Points == 0 {
+			return r, nil
+		}
+		p := pointsOf(m.Step, m.User, api.EntryRevoke, -r.Points)
+		if err := take(tx, p); err != nil {
+			return nil, err
+		}
+		return r, record(tx, p)
+	})
+}
+
+func pointsOf(step api.Step, user, kind string, n int64) *posting {
+	return &posting{user: user, shop: ShopIssued, occurrence: step.Occurrence,
+		WalletEntry: api.WalletEntry{Kind: kind, Order: step.Order,
+			Amount: api.Money{Amount: n, Currency: api.UnitPoint}}}
+}
+
+// refund gives back a part of what an order took. More than is left of it, or
+// to somebody else, is a fault of the order actor. Row Y9.
+func refund(tx *actors.Tx, m *api.RefundBalance) error {
+	return tx.Do(m.Step, func() (any, error) {
+		var left int64
+		if err := tx.Row(`SELECT coalesce(-sum(amount), 0) FROM entry WHERE order_id = ?
+			AND owner = ? AND unit = ? AND kind IN ('debit', 'return', 'refund')`,
+			m.Order, m.User, m.Amount.Currency).Scan(&left); err != nil {
+			return nil, err
+		}
+		if m.Amount.Amount < 1 || m.Amount.Amount > left {
+			return nil, fmt.Errorf("refund of %s to %s, of whom order %s has %d", m.Amount, m.User,
+				m.Order, left)
+		}
+		p := &posting{user: m.User, shop: ShopSales, occurrence: m.Occurrence,
+			WalletEntry: api.WalletEntry{Kind: api.EntryRefund, Order: m.Order, Amount: m.Amount}}
+		if err := give(tx, p); err != nil {
+			return nil, err
+		}
+		return nil, record(tx, p)
 	})
 }
 

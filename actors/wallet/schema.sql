@@ -17,19 +17,24 @@ CREATE TABLE entry (
     transfer   TEXT    NOT NULL,
     amount     INTEGER NOT NULL CHECK (amount <> 0),
     balance    INTEGER CHECK (balance >= 0),  -- of the user's account after it
-    kind       TEXT    NOT NULL CHECK (kind IN ('credit', 'debit', 'return')),
-    order_id   TEXT,     -- on the user's side of a debit or return
+    kind       TEXT    NOT NULL CHECK (kind IN
+        ('credit', 'debit', 'return', 'grant', 'revoke', 'refund')),
+    order_id   TEXT,     -- on the user's side of all but a credit
     occurrence INTEGER,  -- of the order's step
     reason     TEXT    NOT NULL,
     at         INTEGER NOT NULL,
     CHECK ((balance IS NULL) = (owner GLOB 'shop:*')),
     CHECK ((order_id IS NOT NULL) = (kind <> 'credit' AND balance IS NOT NULL)),
-    CHECK ((order_id IS NULL) = (occurrence IS NULL))
+    CHECK ((order_id IS NULL) = (occurrence IS NULL)),
+    -- A kind moves one way, and only a credit may be of either unit.
+    CHECK (balance IS NULL OR kind = 'credit'
+        OR (amount < 0) = (kind IN ('debit', 'revoke'))),
+    CHECK (kind = 'credit' OR (unit = 'POINT') = (kind IN ('grant', 'revoke')))
 ) STRICT;
 
 CREATE INDEX entry_user ON entry (owner, unit) WHERE balance IS NOT NULL;
 
--- A step takes once and gives back once; the undo knows nothing but the step.
+-- A step does its kind once; the undo knows nothing but the step.
 CREATE UNIQUE INDEX entry_step ON entry (order_id, occurrence, kind) WHERE order_id IS NOT NULL;
 
 CREATE TRIGGER entry_kept BEFORE DELETE ON entry

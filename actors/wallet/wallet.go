@@ -2,7 +2,7 @@
 // and points, in one double-entry ledger. It decides whether there is enough
 // to take and records every movement twice, once for the user and once for
 // the shop. It never decides what an order costs or how many points it earns,
-// and no account of a user ever goes below zero. Rows S6, U3.
+// and no account of a user ever goes below zero. Rows L2, S6, U3, Y9.
 package wallet
 
 import (
@@ -23,14 +23,15 @@ const MaxUser = 64
 // The shop's own accounts: the other side of every transfer, one per unit.
 // Their balances are the sums of their entries and may be below zero.
 const (
-	// ShopIssued is where credits come from.
+	// ShopIssued is where credits and granted points come from, and revoked
+	// points go to.
 	ShopIssued = "shop:issued"
-	// ShopSales is where debits go to, and returns come from.
+	// ShopSales is where debits go to, and returns and refunds come from.
 	ShopSales = "shop:sales"
 )
 
-// Spec describes the wallet actor: api.Credit comes from edges, api.Debit and
-// api.ReturnDebit from the order actor.
+// Spec describes the wallet actor: api.Credit comes from edges, all else from
+// the order actor.
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "wallet",
@@ -41,6 +42,9 @@ func Spec() *actors.Spec {
 			actors.On(credit),
 			actors.On(debit),
 			actors.On(returnDebit),
+			actors.On(grant),
+			actors.On(revoke),
+			actors.On(refund),
 		},
 		Queries: []actors.Endpoint{
 			actors.Answer("what a user holds: balance and points", getWallet),

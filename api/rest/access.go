@@ -85,7 +85,7 @@ func (s *Server) admit(ctx context.Context, x *exchange, who access) error {
 	if !ok {
 		if who == visitors && x.r.Header.Get(guestHeader) != "" {
 			x.who.Guest = x.r.Header.Get(guestHeader)
-			return checkGuest(x.who.Guest)
+			return s.checkGuest(ctx, x.who.Guest)
 		}
 		return api.Refuse(api.CodeUnauthorized, "log in and send the session as a Bearer token")
 	}
@@ -126,11 +126,21 @@ func bearer(h http.Header) (string, bool) {
 	return token, strings.EqualFold(scheme, "bearer") && token != ""
 }
 
-func checkGuest(id string) error {
-	if _, err := api.ParseID(stores.PrefixGuest, id); err != nil {
-		return api.Refuse(api.CodeInvalid, "this is not a guest id").At(guestHeader)
+// checkGuest refuses an id that the shop has not minted, so that nobody has
+// more carts than ids were asked for.
+func (s *Server) checkGuest(ctx context.Context, id string) error {
+	if !stores.IsGuest(id) {
+		return notAGuest()
 	}
-	return nil
+	err := s.Carts.CheckGuest(ctx, id)
+	if is(err, api.CodeInvalid) {
+		return notAGuest()
+	}
+	return err
+}
+
+func notAGuest() error {
+	return api.Refuse(api.CodeInvalid, "this is not a guest id of the shop").At(guestHeader)
 }
 
 // Idempotent is the header by which a repeated request is recognised; embed it

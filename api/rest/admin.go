@@ -113,6 +113,9 @@ type couponsIssued struct {
 
 func (s *Server) issueCoupons(ctx context.Context, in *couponsInput) (
 	*created[couponsIssued], error) {
+	if err := s.checkCoupons(ctx, in.Body.Coupons); err != nil {
+		return nil, err
+	}
 	id := in.messageID(ctx, "coupons")
 	m := &api.IssueCoupons{Coupons: make([]api.Coupon, len(in.Body.Coupons))}
 	for i, c := range in.Body.Coupons {
@@ -129,6 +132,42 @@ func (s *Server) issueCoupons(ctx context.Context, in *couponsInput) (
 	return &created[couponsIssued]{http.StatusCreated, couponsIssued{m.Coupons}}, nil
 }
 
+// checkCoupons checks what the coupon actor does not know: the shop's currency
+// and users.
+func (s *Server) checkCoupons(ctx context.Context, coupons []newCoupon) error {
+	first := map[string]int{}
+	var users []string
+	for i, c := range coupons {
+		if c.Amount.Currency != s.Currency {
+			return s.foreign(fmt.Sprintf("coupons[%d].amount.currency", i))
+		}
+		if c.Minimum != (api.Money{}) && c.Minimum.Currency != s.Currency {
+			return s.foreign(fmt.Sprintf("coupons[%d].minimum.currency", i))
+		}
+		if _, known := first[c.User]; !known {
+			first[c.User] = i
+			users = append(users, c.User)
+		}
+	}
+	return each(len(users), func(i int) error {
+		return s.checkUser(ctx, users[i], fmt.Sprintf("coupons[%d].user", first[users[i]]))
+	})
+}
+
+func (s *Server) foreign(place string) error {
+	return api.Refuse(api.CodeInvalid, "the shop's currency is %s", s.Currency).At(place)
+}
+
+// checkUser refuses with CodeNotFound when there is no such user.
+func (s *Server) checkUser(ctx context.Context, id, place string) error {
+	var known api.Account
+	err := s.Edge.Ask(ctx, &api.GetUser{ID: id}, &known)
+	if is(err, api.CodeNotFound) {
+		return api.Refuse(api.CodeNotFound, "there is no such user").At(place)
+	}
+	return err
+}
+
 type creditInput struct {
 	Idempotent
 	Body struct {
@@ -140,6 +179,12 @@ type creditInput struct {
 
 func (s *Server) creditWallet(ctx context.Context, in *creditInput) (
 	*answer[passed[api.Wallet]], error) {
+	if c := in.Body.Amount.Currency; c != s.Currency && c != api.UnitPoint {
+		return nil, s.foreign("amount.currency")
+	}
+	if err := s.checkUser(ctx, in.Body.User, "user"); err != nil {
+		return nil, err
+	}
 	m := &api.Credit{User: in.Body.User, Amount: in.Body.Amount, Reason: in.Body.Reason}
 	if err := s.do(ctx, in.messageID(ctx, "credit"), m, nil); err != nil {
 		return nil, err
@@ -172,8 +217,25 @@ type userMade struct {
 	Expires api.Time `json:"expires_at"`
 }
 
-// sessionsAtOnce is how many sessions are made at the same time.
-const sessionsAtOnce = 16
+// atOnce is how many questions of one request are asked at the same time.
+const atOnce = 16
+
+// each does something for each of n, atOnce at the same time, and returns an
+// error of the first part of them that has one.
+func each(n int, do func(i int) error) error {
+	var work []func() error
+	for part := range min(n, atOnce) {
+		work = append(work, func() error {
+			for i := part; i < n; i += atOnce {
+				if err := do(i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return together(work...)
+}
 
 // makeUsers makes the same users again when it is sent again, with new
 // sessions.
@@ -188,25 +250,17 @@ func (s *Server) makeUsers(ctx context.Context, in *usersInput) (*created[usersM
 		return nil, err
 	}
 	out := usersMade{make([]userMade, len(m.Users))}
-	var work []func() error
-	for part := range sessionsAtOnce {
-		work = append(work, func() error {
-			for i := part; i < len(m.Users); i += sessionsAtOnce {
-				// One who was there keeps the role and the address of the account.
-				var known api.Account
-				if err := s.Edge.Ask(ctx, &api.GetUser{ID: m.Users[i].ID}, &known); err != nil {
-					return err
-				}
-				token, sess, err := s.Sessions.Create(ctx, known.ID, known.Role)
-				if err != nil {
-					return err
-				}
-				out.Users[i] = userMade{known.ID, known.Email, token, sess.Expires}
-			}
-			return nil
-		})
-	}
-	if err := together(work...); err != nil {
+	err := each(len(m.Users), func(i int) error {
+		// One who was there keeps the role and the address of the account.
+		var known api.Account
+		if err := s.Edge.Ask(ctx, &api.GetUser{ID: m.Users[i].ID}, &known); err != nil {
+			return err
+		}
+		token, sess, err := s.Sessions.Create(ctx, known.ID, known.Role)
+		out.Users[i] = userMade{known.ID, known.Email, token, sess.Expires}
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	return &created[usersMade]{http.StatusCreated, out}, nil

@@ -3,10 +3,12 @@ package rest_test
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
 	"ordo/api"
+	"ordo/bus"
 )
 
 // ACCEPT P7: what moves money or stock happens once for a key.
@@ -167,5 +169,88 @@ func TestCouponsAreIssuedOnce(t *testing.T) {
 	list := decode[api.CouponList](u.call("GET", "/v1/coupons", nil).want(200))
 	if len(list.Coupons) != 1 || list.Coupons[0].State != api.CouponOpen {
 		t.Errorf("coupons %+v", list)
+	}
+}
+
+// Money and coupons are in the shop's currency, and for users that it has.
+func TestCreditsAndCouponsAreChecked(t *testing.T) {
+	s := newShop(t)
+	u := s.shopper("ann@example.com")
+	usd := api.Money{Amount: 5, Currency: "USD"}
+	credit := func(user string, m api.Money) *reply {
+		return s.admin("POST", "/admin/v1/wallets/credit",
+			object{"user": user, "amount": m, "reason": "gift"})
+	}
+	coupon := func(user string, amount, minimum api.Money) object {
+		return object{"user": user, "name": "Welcome", "amount": amount, "minimum": minimum,
+			"valid_from": "2026-01-01T00:00:00Z", "valid_until": "2126-01-01T00:00:00Z"}
+	}
+	issue := func(second object) *reply {
+		return s.admin("POST", "/admin/v1/coupons",
+			object{"coupons": []object{coupon(u.id, gbp(1), gbp(0)), second}})
+	}
+	for _, c := range []struct {
+		r      *reply
+		status int
+		code   api.Code
+		place  string
+	}{
+		{credit(u.id, usd), 422, api.CodeInvalid, "amount.currency"},
+		{credit(u.id, api.Money{Amount: 5, Currency: "gbp"}), 422, api.CodeInvalid, "amount.currency"},
+		{credit("usr_nobody", gbp(5)), 404, api.CodeNotFound, "user"},
+		{credit("ann@example.com", gbp(5)), 404, api.CodeNotFound, "user"},
+		{credit("shop:issued", gbp(5)), 404, api.CodeNotFound, "user"},
+		{issue(coupon(u.id, usd, gbp(0))), 422, api.CodeInvalid, "coupons[1].amount.currency"},
+		{issue(coupon(u.id, api.Money{Amount: 5, Currency: api.UnitPoint}, gbp(0))), 422,
+			api.CodeInvalid, "coupons[1].amount.currency"},
+		{issue(coupon(u.id, gbp(5), usd)), 422, api.CodeInvalid, "coupons[1].minimum.currency"},
+		{issue(coupon("usr_nobody", gbp(5), gbp(0))), 404, api.CodeNotFound, "coupons[1].user"},
+	} {
+		if p := c.r.refused(c.status, c.code); p.Place != c.place {
+			t.Errorf("place %q, want %q", p.Place, c.place)
+		}
+	}
+	credit(u.id, api.Money{Amount: 7, Currency: api.UnitPoint}).want(200)
+	issue(coupon(u.id, gbp(5), api.Money{})).want(201)
+	w := decode[api.Wallet](u.call("GET", "/v1/wallet", nil).want(200))
+	list := decode[api.CouponList](u.call("GET", "/v1/coupons", nil).want(200))
+	if w.Points != 7 || w.Balance != gbp(0) || len(list.Coupons) != 2 {
+		t.Errorf("wallet %+v, coupons %+v", w, list)
+	}
+}
+
+// ACCEPT M5: dead letters come in pages.
+func TestPagesOfDeadLetters(t *testing.T) {
+	s := newShop(t)
+	const letters = 5
+	for range letters {
+		if _, err := s.js.Publish(t.Context(), bus.MailboxSubject("coupon", "restore"),
+			[]byte("no JSON")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := "/admin/v1/dead?actor=coupon"
+	s.until(func() *reply {
+		r := s.admin("GET", path, nil).want(200)
+		if len(decode[api.LetterList](r).Letters) < letters {
+			r.status = 0
+		}
+		return r
+	}, 200)
+	var seen []int64
+	for cursor := ""; ; {
+		list := decode[api.LetterList](s.admin("GET", path+"&limit=2&cursor="+cursor, nil).want(200))
+		for _, l := range list.Letters {
+			seen = append(seen, l.N)
+		}
+		if cursor = list.Next; cursor == "" || len(seen) > letters {
+			break
+		}
+	}
+	if !slices.Equal(seen, []int64{5, 4, 3, 2, 1}) {
+		t.Errorf("letters %v", seen)
+	}
+	if p := s.admin("GET", path+"&cursor=x", nil).refused(422, api.CodeInvalid); p.Place != "cursor" {
+		t.Errorf("place %q", p.Place)
 	}
 }

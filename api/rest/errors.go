@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -41,6 +44,11 @@ var statuses = map[api.Code]int{
 	api.CodeUndone:         http.StatusConflict,
 	api.CodeNotCancellable: http.StatusConflict,
 	api.CodeCancelled:      http.StatusConflict,
+	api.CodeNotPayable:     http.StatusConflict,
+	api.CodeNotRefundable:  http.StatusConflict,
+	api.CodeRefundTooMuch:  http.StatusConflict,
+	api.CodeRefundRefused:  http.StatusConflict,
+	api.CodeNotShippable:   http.StatusConflict,
 	api.CodeTooLarge:       http.StatusRequestEntityTooLarge,
 	api.CodeBusy:           http.StatusServiceUnavailable,
 	api.CodeUnavailable:    http.StatusServiceUnavailable,
@@ -163,6 +171,8 @@ func unreachable(err error) bool {
 type fieldError struct {
 	Place   string `json:"place"`
 	Message string `json:"message"`
+	// unexpected is true for a field that should not be there.
+	unexpected bool
 }
 
 // translate turns the errors that huma answers itself into problems. They
@@ -180,24 +190,61 @@ func (s *Server) translate(ctx huma.Context, _ string, v any) (any, error) {
 		return s.fault(ctx.Context(), errors.New(e.Detail)), nil
 	}
 	p := &Problem{Title: http.StatusText(e.Status), Status: e.Status, Code: code, Detail: e.Detail}
-	var fields []fieldError
-	for _, d := range e.Errors {
-		if d != nil && len(fields) < maxFieldErrors {
-			fields = append(fields, fieldError{place(d.Location), d.Message})
-		}
+	if code == api.CodeTooLarge {
+		// huma refuses what has as many bytes as its limit, ours is one less.
+		p.Detail = fmt.Sprintf("the body has more than %d bytes", ctx.Operation().MaxBodyBytes-1)
 	}
-	if len(fields) > 0 {
+	if fields := fieldErrors(e.Errors); len(fields) > 0 {
 		p.Place, p.Detail = fields[0].Place, fields[0].Message
 		p.Data = api.Raw(fields)
 	}
 	return p, nil
 }
 
+// fieldErrors lists the wrong fields, first those that should not be there: a
+// misspelled field is often why another one is missing.
+func fieldErrors(details []*huma.ErrorDetail) (fields []fieldError) {
+	for _, d := range details {
+		if d != nil {
+			fields = append(fields, fieldOf(d))
+		}
+	}
+	slices.SortStableFunc(fields, func(a, b fieldError) int {
+		switch {
+		case a.unexpected && b.unexpected:
+			return strings.Compare(a.Place, b.Place) // they come from a map
+		case a.unexpected:
+			return -1
+		case b.unexpected:
+			return 1
+		}
+		return 0
+	})
+	return fields[:min(len(fields), maxFieldErrors)]
+}
+
+// fieldOf is huma's error with the place of the field that it is about.
+func fieldOf(d *huma.ErrorDetail) fieldError {
+	f := fieldError{Place: place(d.Location), Message: d.Message,
+		unexpected: d.Message == validation.MsgUnexpectedProperty}
+	if strings.Contains(d.Location, markTwice) {
+		f.Message = "the field comes twice"
+	}
+	before, after, _ := strings.Cut(validation.MsgExpectedRequiredProperty, "%s")
+	name, missing := strings.CutPrefix(d.Message, before)
+	if name, ok := strings.CutSuffix(name, after); missing && ok {
+		f.Place = strings.TrimPrefix(f.Place+"."+name, ".")
+	}
+	return f
+}
+
 // maxFieldErrors is the most wrong fields that one answer lists.
 const maxFieldErrors = 100
 
-// place is the path of a field without where in the request it stands.
+// place is the path of a field without where in the request it stands, and
+// without the marks of unmarshal.
 func place(location string) string {
+	location = strings.ReplaceAll(location, markCase, "")
 	for _, in := range []string{"body", "query", "path", "header"} {
 		if rest, ok := strings.CutPrefix(location, in); ok {
 			return strings.TrimPrefix(rest, ".")

@@ -21,6 +21,9 @@ type exchange struct {
 	r      *http.Request
 	status int
 	answer []byte
+	// head is true for a HEAD request: it is answered like a GET, but for the
+	// body.
+	head bool
 	// streaming is true once the answer is passed on as it is written.
 	streaming bool
 	who       caller
@@ -48,6 +51,9 @@ func begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := exchanges.Get().(*exchange)
 	*x = exchange{w: w, answer: x.answer[:0]}
 	x.r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	if r.Method == http.MethodHead {
+		x.head, x.r.Method = true, http.MethodGet
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.r.Body = requestBody{x, r.Body}
 	}
@@ -75,7 +81,7 @@ func (x *exchange) send() {
 		x.w.Header()["Content-Length"] = []string{strconv.Itoa(len(x.answer))}
 	}
 	x.w.WriteHeader(x.status)
-	if len(x.answer) > 0 {
+	if len(x.answer) > 0 && !x.head {
 		// The caller may be gone; there is nobody to tell.
 		_, _ = x.w.Write(x.answer)
 	}

@@ -33,7 +33,8 @@ func (s *Server) importRoutes() {
 		"Make or change products from CSV, if all rows are good")
 	op.MaxBodyBytes = MaxImport + 1
 	op.Description = "Columns: sku, spu, name, price, and optionally product_name, stock, " +
-		"categories (separated by |), picture, max_per_order, max_per_user, and option:NAME and " +
+		"categories (separated by |), picture, max_per_order, max_per_user, kind (digital, course), " +
+		"stock_policy (payment, none), and option:NAME and " +
 		"attribute:NAME. Stock counts for SKUs that are new."
 	route(s, op, s.importProducts)
 	route(s, s.op("export-products", "GET /admin/v1/products:export", admins,
@@ -168,13 +169,13 @@ func (t *table) refusal() error {
 	}
 	e := t.errors[0]
 	return api.Refuse(api.CodeInvalid, "row %d: %s", e.Row, e.Message).
-		At(fmt.Sprintf("rows[%d].%s", e.Row, e.Place)).With(t.errors)
+		At(strings.TrimSuffix(fmt.Sprintf("rows[%d].%s", e.Row, e.Place), ".")).With(t.errors)
 }
 
 var needed = [...]string{"sku", "spu", "name", "price"}
 
 var optional = [...]string{"product_name", "stock", "categories", "picture", "max_per_order",
-	"max_per_user"}
+	"max_per_user", "kind", "stock_policy"}
 
 func (t *table) readHeader(header []string) {
 	t.row = 1
@@ -274,6 +275,10 @@ func (t *table) readField(p *api.Product, sku *api.SKU, column, text string) {
 		sku.MaxPerOrder = t.number(column, text, api.MaxQuantity)
 	case "max_per_user":
 		sku.MaxPerUser = t.number(column, text, api.MaxQuantity)
+	case "kind":
+		sku.Kind = t.oneOf(column, text, api.KindPhysical, api.KindDigital, api.KindCourse)
+	case "stock_policy":
+		sku.Policy = t.oneOf(column, text, api.PolicyOrder, api.PolicyPayment, api.PolicyNone)
 	case "categories":
 		p.Categories = t.categories(text)
 	case "picture":
@@ -309,11 +314,17 @@ func (t *table) text(column, s string, least, most int) string {
 
 // code reads a code of the shop's own, as goods allows it.
 func (t *table) code(column, s string) string {
-	plain := func(c rune) bool { return c >= ' ' && c <= '~' && !strings.ContainsRune(`"\<>&`, c) }
-	if len(s) < 1 || len(s) > 64 || strings.ContainsFunc(s, func(c rune) bool { return !plain(c) }) {
+	if !isCode(s) {
 		t.refuse(column, `it is 1 to 64 plain characters without " \ < > and &`)
 	}
 	return s
+}
+
+// isCode tells whether goods takes s as a code.
+func isCode(s string) bool {
+	plain := func(c rune) bool { return c >= ' ' && c <= '~' && !strings.ContainsRune(`"\<>&`, c) }
+	return len(s) >= 1 && len(s) <= 64 && strings.TrimSpace(s) == s &&
+		!strings.ContainsFunc(s, func(c rune) bool { return !plain(c) })
 }
 
 func (t *table) price(s string) api.Money {
@@ -335,6 +346,14 @@ func (t *table) number(column, s string, most int64) int64 {
 		t.refuse(column, "it is a whole number from 0 to %d", most)
 	}
 	return n
+}
+
+// oneOf reads a word of a list, of which the first one is empty.
+func (t *table) oneOf(column, s string, words ...string) string {
+	if !slices.Contains(words, s) {
+		t.refuse(column, "it is empty or one of %s", strings.Join(words[1:], ", "))
+	}
+	return s
 }
 
 func (t *table) categories(s string) []string {
@@ -458,5 +477,5 @@ func exportRow(p *api.Product, sku *api.SKU) []string {
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
 	return []string{sku.ID, p.ID, sku.Name, price, p.Name, number(sku.Stock),
 		strings.Join(p.Categories, "|"), sku.Picture, number(sku.MaxPerOrder),
-		number(sku.MaxPerUser)}
+		number(sku.MaxPerUser), sku.Kind, sku.Policy}
 }

@@ -81,7 +81,7 @@ func TestParseCSVHeader(t *testing.T) {
 		{"column unknown", "sku,spu,name,price,colour\n", "rows[1].colour"},
 		{"column twice", "sku,spu,name,price,sku\n", "rows[1].sku"},
 		{"option without a name", "sku,spu,name,price,option:\n", "rows[1].option:"},
-		{"quotes", "sku,spu,name,price\na,\"b\n", "rows[2]."},
+		{"quotes", "sku,spu,name,price\na,\"b\n", "rows[2]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, _, err := rest.ParseCSV(strings.NewReader(c.csv), "GBP")

@@ -110,16 +110,30 @@ func (s *Server) lookUp(ctx context.Context, order, user string) (*seen, error) 
 // returns it as it was last seen; nil when nobody knows it. Only wake-ups of
 // an order that is the user's may be watched.
 func (s *Server) await(ctx context.Context, w *bus.Watch, last *seen, q waitFor) (*seen, error) {
+	// closingWait is how long the end of the server waits for the decision of an
+	// order that is being submitted; that takes milliseconds when it can be taken.
+	const closingWait = time.Second
 	end := time.NewTimer(q.wait)
 	defer end.Stop()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
+	closing := s.closing
 	for last == nil || !q.until(last) {
 		select {
 		case <-ctx.Done():
 			return last, ctx.Err()
 		case <-end.C:
 			return last, nil
+		case <-closing:
+			switch {
+			case q.mine:
+				closing = nil
+				end.Reset(min(q.wait, closingWait))
+			case last == nil:
+				return nil, api.Refuse(api.CodeUnavailable, "the server is about to end")
+			default:
+				return last, nil
+			}
 		case raw := <-w.C:
 			// Who sees nothing yet does not know whose order this is.
 			if last == nil && !q.mine {
@@ -218,13 +232,29 @@ func (s *Server) cancelOrder(ctx context.Context, in *cancelInput) (
 	return s.cancel(ctx, m)
 }
 
+// cancel waits until the payment is closed: only then is the order cancelled,
+// or paid after all, which refuses the cancel. Row E2.
 func (s *Server) cancel(ctx context.Context, m *api.CancelOrder) (
 	*answer[passed[api.Order]], error) {
+	w := s.Edge.Watch(m.Order)
+	defer w.Stop()
 	var raw json.RawMessage
 	if err := s.do(ctx, api.NewID("cancel"), m, &raw); err != nil {
 		return nil, err
 	}
-	return &answer[passed[api.Order]]{passed[api.Order]{raw}}, nil
+	o, err := readOrder(raw)
+	if err != nil {
+		return nil, err
+	}
+	o, err = s.await(ctx, w, o, waitFor{order: m.Order, user: m.User, mine: true, wait: MaxWait,
+		until: func(o *seen) bool { return o.State != api.OrderClosing }})
+	if err != nil {
+		return nil, err
+	}
+	if o.State == api.OrderPaid {
+		return nil, api.Refuse(api.CodeNotCancellable, "the order was paid meanwhile")
+	}
+	return &answer[passed[api.Order]]{passed[api.Order]{o.raw}}, nil
 }
 
 // watchOrder opens an event stream: the order as it is, then at every change
@@ -247,7 +277,11 @@ func (s *Server) watchOrder(ctx context.Context, in *struct {
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
 		defer s.streams.Add(-1)
 		r, w := humachi.Unwrap(hc)
-		st := newStream(w.(*exchange))
+		x := w.(*exchange)
+		st := newStream(x)
+		if x.head {
+			return
+		}
 		// A stream that breaks off has nobody left to be told.
 		_ = s.streamOrder(r.Context(), st, o, feed{order: in.ID, user: user, token: token})
 	}}, nil

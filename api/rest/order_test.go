@@ -10,6 +10,7 @@ import (
 	"ordo/actors/goods"
 	"ordo/actors/order"
 	"ordo/api"
+	"ordo/api/rest"
 )
 
 // ACCEPT F1 F2 S1 S4: buy-now, with everything on the page, to a placed order.
@@ -99,6 +100,30 @@ func TestTokenOutlivesBadBody(t *testing.T) {
 	}
 }
 
+// ACCEPT F2 S1: an order is paid in a way that the checkout offered.
+func TestPayMethods(t *testing.T) {
+	s := newShop(t, func(c *rest.Config) { c.PayMethods = []string{api.PayStripe} })
+	u := s.shopper("ann@example.com")
+	s.credit(u.id, 2000, "k").want(200)
+	p := u.buyNow("mug", 1)
+	if strings.Join(p.PayMethods, " ") != "balance stripe" {
+		t.Errorf("offered %v", p.PayMethods)
+	}
+	body := u.order(p) // by Alipay
+	if p := u.call("POST", "/v1/orders", body).refused(422, api.CodeInvalid); p.Place != "pay_method" {
+		t.Errorf("place %q", p.Place)
+	}
+	// The token is not bound by what was refused.
+	body["pay_method"] = api.PayStripe
+	u.placed(u.call("POST", "/v1/orders", body))
+	body = u.order(u.buyNow("mug", 1))
+	body["pay_method"], body["balance"] = api.PayBalance, gbp(1000)
+	o := decode[api.Order](u.call("POST", "/v1/orders", body).want(201))
+	if o.State != api.OrderPaid {
+		t.Errorf("order %+v", o)
+	}
+}
+
 // ACCEPT S2: after a week the token is gone from the bucket and the address
 // from the book; the order is still the answer.
 func TestSameTokenMuchLater(t *testing.T) {
@@ -140,8 +165,14 @@ func TestClaimedButNotPublished(t *testing.T) {
 	u := s.shopper("ann@example.com")
 	p := u.buyNow("mug", 1)
 	s.stop("order")
-	// The claim is made; the order actor does not hear of it in time.
-	u.call("POST", "/v1/orders?wait=0s", u.order(p)).want(202)
+	// The claim is made; the order actor does not hear of it in time. What is
+	// answered is what the checkout showed.
+	o := decode[api.Order](u.call("POST", "/v1/orders?wait=0s", u.order(p)).want(202))
+	if o.State != api.OrderPending || o.Subtotal != p.Total || o.Total != p.Total ||
+		o.Due != p.Total || o.Discount != gbp(0) || len(o.Lines) != 1 || o.Lines[0].SKU != "mug" ||
+		o.Lines[0].Quantity != 1 || o.Lines[0].Price != gbp(1000) || o.Address.City != "London" {
+		t.Errorf("order %+v", o)
+	}
 	s.start(order.Spec())
 	id := u.placed(u.call("POST", "/v1/orders?wait=10s", u.order(p))).ID
 	if n := s.available("mug"); n != 99 {
@@ -192,12 +223,16 @@ func TestRefusedSubmits(t *testing.T) {
 			"address_id"},
 		{"pay method", "mug", 1, 422, func(b object) { b["pay_method"] = "shells" },
 			api.CodeInvalid, "pay_method"},
+		{"not offered", "mug", 1, 422, func(b object) { b["pay_method"] = api.PayStripe },
+			api.CodeInvalid, "pay_method"},
+		{"not covered", "mug", 1, 422, func(b object) { b["pay_method"] = api.PayBalance },
+			api.CodeInvalid, "pay_method"},
 		{"coupon", "mug", 1, 422, func(b object) {
 			b["coupon"] = api.NewID(api.PrefixCoupon)
 			b["total"] = gbp(900)
-		}, api.CodeCouponUnknown, ""},
+		}, api.CodeCouponUnknown, "coupon"},
 		{"balance", "mug", 1, 409, func(b object) { b["balance"] = gbp(1) }, api.CodeBalanceTooLow,
-			""},
+			"balance"},
 		{"wait", "mug", 1, 422, func(b object) { b["extra"] = 1 }, api.CodeInvalid, "extra"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

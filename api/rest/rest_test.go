@@ -220,7 +220,7 @@ func TestBadInput(t *testing.T) {
 
 func TestAllowedMethodsAreNamed(t *testing.T) {
 	r := call(t, alone(t, nil), "DELETE", "/v1/addresses", nil)
-	if got := r.header.Values("Allow"); strings.Join(got, " ") != "GET POST" {
+	if got := r.header.Values("Allow"); strings.Join(got, " ") != "GET HEAD POST" {
 		t.Errorf("Allow: %q", got)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,7 +25,9 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 	"github.com/swaggest/swgui/v5emb"
+	"golang.org/x/time/rate"
 
+	"ordo/actors/payment/gateway"
 	"ordo/api"
 	"ordo/bus"
 	"ordo/stores"
@@ -43,9 +44,10 @@ const (
 	// MaxStreams is the most event streams open at once.
 	MaxStreams = 10_000
 
-	defaultWait    = 5 * time.Second
-	requestTimeout = 20 * time.Second
-	bodyTimeout    = 15 * time.Second
+	defaultWait     = 5 * time.Second
+	guestsPerSecond = 50
+	requestTimeout  = 20 * time.Second
+	bodyTimeout     = 15 * time.Second
 )
 
 // Config is what the edge is made of.
@@ -60,8 +62,14 @@ type Config struct {
 	AdminToken string
 	// Currency is the only one the shop sells in, an ISO 4217 code.
 	Currency string
-	// PayMethods are the ways to pay beside the balance; nil for Alipay.
+	// PayMethods are the ways to pay that are offered, beside the balance; nil
+	// for Alipay.
 	PayMethods []string
+	// GuestsPerSecond is how many guest ids this process mints in a second, and
+	// ten times as many at once; 0 for 50.
+	GuestsPerSecond int
+	// Gateways are the payment providers; nil for none.
+	Gateways *gateway.Gateways
 	// CheckoutTTL is how long a checkout token waits to be submitted; 0 for
 	// bus.CheckoutTTL.
 	CheckoutTTL time.Duration
@@ -83,6 +91,8 @@ type Server struct {
 	log      *slog.Logger
 	adminSum [sha256.Size]byte
 	router   *chi.Mux
+	guests   *rate.Limiter
+	forged   *rate.Limiter
 	huma     huma.API
 	hashing  *hashing
 	streams  atomic.Int64
@@ -98,14 +108,22 @@ func New(cfg Config) (*Server, error) {
 	if cfg.PayMethods == nil {
 		cfg.PayMethods = []string{api.PayAlipay}
 	}
+	if cfg.Gateways == nil {
+		cfg.Gateways = gateway.New(nil)
+	}
 	if cfg.CheckoutTTL == 0 {
 		cfg.CheckoutTTL = bus.CheckoutTTL
+	}
+	if cfg.GuestsPerSecond == 0 {
+		cfg.GuestsPerSecond = guestsPerSecond
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{Config: cfg, log: cfg.Log, adminSum: sha256.Sum256([]byte(cfg.AdminToken)),
-		router: chi.NewMux(), hashing: newHashing(), closing: make(chan struct{})}
+		router: chi.NewMux(), hashing: newHashing(), closing: make(chan struct{}),
+		guests: rate.NewLimiter(rate.Limit(cfg.GuestsPerSecond), 10*cfg.GuestsPerSecond),
+		forged: rate.NewLimiter(forgedPerSecond, 10*forgedPerSecond)}
 	s.huma = huma.NewAPI(s.humaConfig(), humachi.NewAdapter(s.router))
 	s.routes()
 	return s, s.documents()
@@ -204,6 +222,10 @@ func (s *Server) routes() {
 	s.cartRoutes()
 	s.checkoutRoutes()
 	s.orderRoutes()
+	s.paymentRoutes()
+	s.refundRoutes()
+	s.shippingRoutes()
+	s.learningRoutes()
 	s.walletRoutes()
 	s.couponRoutes()
 	s.adminRoutes()
@@ -216,6 +238,9 @@ func (s *Server) methodNotAllowed(w http.ResponseWriter, r *http.Request) {
 	for _, m := range methods {
 		if s.router.Match(chi.NewRouteContext(), m, r.URL.Path) {
 			w.Header().Add("Allow", m)
+			if m == http.MethodGet {
+				w.Header().Add("Allow", http.MethodHead)
+			}
 		}
 	}
 	const status = http.StatusMethodNotAllowed
@@ -401,14 +426,4 @@ func marshal(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-// unmarshal reads a request's body strictly.
-func unmarshal(data []byte, v any) error {
-	err := json.Unmarshal(data, v)
-	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
-		return fmt.Errorf("%s can't be read as %s", wrong.Field, wrong.Type)
-	}
-	return err
 }

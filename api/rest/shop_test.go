@@ -50,7 +50,8 @@ type shop struct {
 var specs = []func() *actors.Spec{order.Spec, goods.Spec, coupon.Spec, wallet.Spec, user.Spec,
 	journal.Spec}
 
-func newShop(t *testing.T) *shop {
+// newShop starts a shop, of whose edge the configuration may be changed.
+func newShop(t *testing.T, change ...func(*rest.Config)) *shop {
 	t.Helper()
 	s := &shop{t: t, dir: t.TempDir(), hosts: map[string]*actors.Host{}}
 	s.startNATS()
@@ -64,7 +65,10 @@ func newShop(t *testing.T) *shop {
 	t.Cleanup(func() { _ = cfg.Sessions.Close() })
 	cfg.Carts = stores.NewCarts(s.bucket(bus.BucketCart), s.bucket(bus.BucketGuestCart))
 	s.checkouts = s.bucket(bus.BucketCheckout)
-	cfg.Checkouts = stores.NewCheckouts(s.checkouts)
+	cfg.Checkouts = stores.NewCheckouts(s.js, s.checkouts)
+	for _, c := range change {
+		c(&cfg)
+	}
 	h, err := rest.New(cfg)
 	if err != nil {
 		t.Fatal(err)

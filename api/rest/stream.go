@@ -47,5 +47,12 @@ func (s *stream) write(b []byte) error {
 	if _, err := s.x.Write(b); err != nil {
 		return err
 	}
-	return s.ctrl.Flush()
+	if err := s.ctrl.Flush(); err != nil {
+		return err
+	}
+	// HTTP/2 resets a stream at its deadline, also when nothing is being written.
+	if err := s.ctrl.SetWriteDeadline(time.Time{}); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }

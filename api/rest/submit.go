@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"ordo/api"
@@ -62,6 +63,8 @@ type attempt struct {
 	user, order, hash string
 	wait              time.Duration
 	body              *submission
+	// sent is the message that became of it; nil before the token is claimed.
+	sent *api.SubmitOrder
 }
 
 // submitOrder makes one order of a checkout token, however often and by
@@ -83,7 +86,13 @@ func (s *Server) submitOrder(ctx context.Context, in *submitInput) (*submitted, 
 		zero := s.money(0)
 		in.Body.Balance = &zero
 	}
-	a := attempt{callerOf(ctx).User, order, in.Body.hash(), wait, &in.Body}
+	a := attempt{user: callerOf(ctx).User, order: order, hash: in.Body.hash(), wait: wait,
+		body: &in.Body}
+	if m := in.Body.PayMethod; m != api.PayBalance && !slices.Contains(s.PayMethods, m) {
+		// Offered the first time, perhaps.
+		return s.again(ctx, a, api.Refuse(api.CodeInvalid, "%q is not offered as a way to pay", m).
+			At("pay_method"))
+	}
 	address, err := s.address(ctx, in.Body.Address)
 	if is(err, api.CodeNotFound) {
 		// Removed since the first time, perhaps.
@@ -102,7 +111,8 @@ func (s *Server) submitOrder(ctx context.Context, in *submitInput) (*submitted, 
 	if err := in.Body.sameLines(page.Lines); err != nil {
 		return nil, s.unclaim(ctx, &a, err)
 	}
-	return s.publish(ctx, a, a.message(&page, address))
+	a.sent = a.message(&page, address)
+	return s.publish(ctx, a)
 }
 
 // unclaim frees the token of a body that never became an order, and passes
@@ -149,13 +159,13 @@ func (a *attempt) message(page *stores.Checkout, address api.Address) *api.Submi
 // publish hands the order over and waits for its decision. The watch begins
 // before, because the decision may come before the commit of the submit is
 // known here.
-func (s *Server) publish(ctx context.Context, a attempt, m *api.SubmitOrder) (*submitted, error) {
+func (s *Server) publish(ctx context.Context, a attempt) (*submitted, error) {
 	w := s.Edge.Watch(a.order)
 	defer w.Stop()
 	began := time.Now()
 	commit, cancel := context.WithTimeout(ctx, max(a.wait, minSubmit))
 	defer cancel()
-	err := s.do(commit, "submit-"+a.order+"-"+a.hash[:16], m, nil)
+	err := s.do(commit, "submit-"+a.order+"-"+a.hash[:16], a.sent, nil)
 	switch {
 	case is(err, api.CodeIDReused):
 		// Sent before with another address in the book, or another body.
@@ -228,17 +238,29 @@ func (a *attempt) answer(s *Server, o *seen) (*submitted, error) {
 		}
 		p := problemOf(reason)
 		p.Order = a.order
+		if p.Code == api.CodeBalanceTooLow {
+			p.Place = "balance" // the wallet's amount is the order's balance
+		}
 		return nil, p
 	}
 	out.Body.JSON = o.raw
 	return out, nil
 }
 
-// pending is the order as far as it is known before the order actor knows it.
+// pending is the order as far as it is known before the order actor knows it:
+// as the checkout shows it.
 func (a *attempt) pending(s *Server) *api.Order {
-	b := a.body
-	return &api.Order{ID: a.order, User: a.user, State: api.OrderPending,
-		Lines: []api.LineSnapshot{}, Address: api.Address{ID: b.Address, Lines: []string{}},
-		Subtotal: s.money(0), Discount: s.money(0), Due: s.money(0), Total: b.Total,
-		Balance: *b.Balance, Coupon: b.Coupon, PayMethod: b.PayMethod, Channel: b.Channel}
+	m := a.sent
+	o := &api.Order{ID: a.order, User: a.user, State: api.OrderPending,
+		Lines: make([]api.LineSnapshot, len(m.Lines)), Address: m.Address, Total: m.Total,
+		Balance: m.Balance, Coupon: m.Coupon, PayMethod: m.PayMethod, Channel: m.Channel,
+		Subtotal: s.money(0)}
+	for i, l := range m.Lines {
+		o.Lines[i] = api.LineSnapshot{SKU: l.SKU, Price: l.Price, Quantity: l.Quantity}
+		// The checkout was refused if this is too much.
+		o.Subtotal.Amount += l.Price.Amount * l.Quantity
+	}
+	o.Discount = s.money(o.Subtotal.Amount - m.Total.Amount)
+	o.Due = s.money(m.Total.Amount - m.Balance.Amount)
+	return o
 }

@@ -124,11 +124,15 @@ func (s *Server) login(ctx context.Context, in *loginInput) (*answer[loggedIn], 
 
 // begin begins a session and merges the guest's cart, if there is one. A cart
 // that can't be merged now does not keep anybody from logging in: it stays
-// where it is, for the next login. Row K4.
+// where it is, for the next login. Nor does an id that is not the shop's own
+// any more, as after the loss of all carts. Row K4.
 func (s *Server) begin(ctx context.Context, user api.User, guest string) (*loggedIn, error) {
 	out := loggedIn{User: user}
 	if guest != "" {
-		_, err := s.Carts.Merge(ctx, guest, user.ID)
+		err := s.Carts.CheckGuest(ctx, guest)
+		if err == nil {
+			_, err = s.Carts.Merge(ctx, guest, user.ID)
+		}
 		if err != nil {
 			s.log.Warn("guest cart not merged", "user", user.ID, "err", err)
 		}
@@ -140,10 +144,10 @@ func (s *Server) begin(ctx context.Context, user api.User, guest string) (*logge
 }
 
 func checkLoginGuest(guest string) error {
-	if guest == "" {
-		return nil
+	if guest != "" && !stores.IsGuest(guest) {
+		return notAGuest()
 	}
-	return checkGuest(guest)
+	return nil
 }
 
 func foldEmail(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
@@ -153,9 +157,14 @@ type guestMade struct {
 	Guest string `json:"guest"`
 }
 
-func (s *Server) makeGuest(context.Context, *none) (*created[guestMade], error) {
-	return &created[guestMade]{http.StatusCreated,
-		guestMade{api.NewID(stores.PrefixGuest)}}, nil
+// makeGuest mints a guest id. How many there are is limited, because each may
+// have a cart and nobody is asked who they are.
+func (s *Server) makeGuest(ctx context.Context, _ *none) (*created[guestMade], error) {
+	if !s.guests.Allow() {
+		return nil, api.Refuse(api.CodeBusy, "too many guests at once; try again")
+	}
+	id, err := s.Carts.MintGuest(ctx)
+	return &created[guestMade]{http.StatusCreated, guestMade{id}}, err
 }
 
 // logout ends the session for good: it is committed by the user actor before
@@ -266,7 +275,12 @@ func (s *Server) makeAddress(ctx context.Context, in *makeAddressInput) (
 func (s *Server) saveAddress(ctx context.Context, id string, a api.Address) (
 	*api.Address, error) {
 	m, saved := &api.SaveAddress{User: callerOf(ctx).User, Address: a}, a
-	return &saved, s.do(ctx, id, m, &saved)
+	err := s.do(ctx, id, m, &saved)
+	if refusal := api.AsError(err); refusal != nil {
+		// What is the message's address is the whole body here.
+		refusal.Place = strings.TrimPrefix(refusal.Place, "address.")
+	}
+	return &saved, err
 }
 
 type putAddressInput struct {

@@ -1,10 +1,14 @@
 package rest_test
 
 import (
+	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
 	"ordo/api"
+	"ordo/api/rest"
+	"ordo/stores"
 )
 
 type session struct {
@@ -127,7 +131,14 @@ func TestGuestCart(t *testing.T) {
 	guest := decode[struct{ Guest string }](s.send("POST", "/v1/guests", nil).want(201)).Guest
 	s.send("POST", "/v1/cart/lines", object{"sku": "mug", "quantity": 2}, "Ordo-Guest", guest).
 		want(200)
-	s.send("GET", "/v1/cart", nil, "Ordo-Guest", "gst_>").refused(422, api.CodeInvalid)
+	for _, forged := range []string{"gst_>", api.NewID("gst"), guest[:len(guest)-1], guest + "A"} {
+		for _, r := range []*reply{s.send("GET", "/v1/cart", nil, "Ordo-Guest", forged),
+			s.send("PUT", "/v1/cart", object{"lines": []object{line("mug", 1)}}, "Ordo-Guest", forged)} {
+			if p := r.refused(422, api.CodeInvalid); p.Place != "Ordo-Guest" {
+				t.Errorf("place %q", p.Place)
+			}
+		}
+	}
 	s.send("GET", "/v1/cart", nil).refused(401, api.CodeUnauthorized)
 	login := object{"email": "ann@example.com", "password": "correct horse"}
 	in := decode[session](s.send("POST", "/v1/login", login, "Ordo-Guest", guest).want(200))
@@ -144,5 +155,71 @@ func TestGuestCart(t *testing.T) {
 	if c := decode[cart](s.send("GET", "/v1/cart", nil, "Ordo-Guest", guest).want(200)); len(
 		c.Lines) != 0 {
 		t.Errorf("guest cart %+v", c)
+	}
+}
+
+// ACCEPT K1 K4: a guest's cart is small, and an id that the shop does not know
+// any more keeps nobody from logging in.
+func TestGuestLimits(t *testing.T) {
+	s := newShop(t)
+	var csv strings.Builder
+	csv.WriteString("sku,spu,name,price,stock\n")
+	lines := make([]object, stores.MaxGuestLines+1)
+	for i := range lines {
+		fmt.Fprintf(&csv, "S%d,S%d,Sku,0.01,9\n", i, i)
+		lines[i] = line(fmt.Sprintf("S%d", i), 1)
+	}
+	s.admin("POST", "/admin/v1/products:import", csv.String()).want(200)
+	guest := decode[struct{ Guest string }](s.send("POST", "/v1/guests", nil).want(201)).Guest
+	put := func(lines []object) *reply {
+		return s.send("PUT", "/v1/cart", object{"lines": lines}, "Ordo-Guest", guest)
+	}
+	put(lines[1:]).want(200)
+	add := s.send("POST", "/v1/cart/lines", lines[0], "Ordo-Guest", guest)
+	for _, r := range []*reply{put(lines), add} {
+		if p := r.refused(422, api.CodeLimitExceeded); p.Place != "lines" {
+			t.Errorf("place %q", p.Place)
+		}
+	}
+	s.send("POST", "/v1/register", ann, "Ordo-Guest", "gst_>").refused(422, api.CodeInvalid)
+	in := decode[session](s.send("POST", "/v1/register", ann, "Ordo-Guest",
+		api.NewID("gst")).want(201))
+	if in.CartMerged || in.Token == "" {
+		t.Errorf("session %+v", in)
+	}
+}
+
+// Nobody is asked who they are, so only so many guests come in a second.
+func TestGuestsAreMintedSlowly(t *testing.T) {
+	s := newShop(t, func(c *rest.Config) { c.GuestsPerSecond = 1 })
+	for n := range 1000 {
+		r := s.send("POST", "/v1/guests", nil)
+		if r.status == 201 {
+			continue
+		}
+		r.refused(503, api.CodeBusy)
+		if n < 10 || r.header.Get("Retry-After") == "" {
+			t.Errorf("after %d guests: %v", n, r.header)
+		}
+		return
+	}
+	t.Error("a thousand guests were minted at one a second")
+}
+
+// What is wrong with an address is named as the form has it.
+func TestPlacesInAnAddress(t *testing.T) {
+	s := newShop(t)
+	u := s.shopper("ann@example.com")
+	for place, v := range map[string]any{"lines[1]": []string{"1 High Street", strings.Repeat("x", 201)},
+		"city": " ", "name": "Ann\nLee"} {
+		bad := maps.Clone(home)
+		key, _, _ := strings.Cut(place, "[")
+		bad[key] = v
+		for _, r := range []*reply{u.call("POST", "/v1/addresses", bad),
+			u.call("PUT", "/v1/addresses/"+u.address, bad)} {
+			if p := r.refused(422, api.CodeInvalid); p.Place != place {
+				t.Errorf("place %q, want %q", p.Place, place)
+			}
+		}
 	}
 }

@@ -1,0 +1,153 @@
+package stripe
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+
+	"ordo/api"
+)
+
+// metaRefund is the metadata key under which a refund carries the shop's
+// number, by which it is found again after the idempotency key has been
+// forgotten.
+const metaRefund = "ordo_refund"
+
+// MaxRefunds is the most refunds of one payment that are read.
+const MaxRefunds = 1000
+
+// maxReason is the longest reason, in characters: Stripe's limit of a value
+// in the metadata.
+const maxReason = 500
+
+// The states of a refund.
+const (
+	RefundSucceeded = "succeeded"
+	// RefundPending: the bank has not answered.
+	RefundPending = "pending"
+	// RefundAction: the shopper has to say where the money is to go.
+	RefundAction   = "requires_action"
+	RefundFailed   = "failed"
+	RefundCanceled = "canceled"
+)
+
+// Refund is one refund of a payment.
+type Refund struct {
+	// ID is Stripe's number, re_….
+	ID string
+	// PaymentIntent is the payment, pi_….
+	PaymentIntent string
+	// Number is the shop's; "" for one that was made on Stripe's pages.
+	Number string
+	Amount api.Money
+	// Status is one of the Refund constants, or a word that is not known here.
+	Status string
+}
+
+// Over says that the money did not go back and never will.
+func (r *Refund) Over() bool { return r.Status == RefundFailed || r.Status == RefundCanceled }
+
+// Refund sends an amount of a payment back under the shop's number. Under one
+// number money goes back once within a day; who asks again later looks through
+// Refunds first.
+func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, error) {
+	if err := checkID("pi_", r.PaymentIntent, "payment_intent"); err != nil {
+		return nil, err
+	}
+	if !plainKey(r.Number) {
+		return nil, api.Refuse(api.CodeInvalid, "must be 1 to %d letters", maxID).At("refund")
+	}
+	amount, _, err := toStripe(r.Amount)
+	if err != nil {
+		return nil, err
+	}
+	form := url.Values{
+		"payment_intent":               {r.PaymentIntent},
+		"amount":                       {strconv.FormatInt(amount, 10)},
+		"metadata[" + metaRefund + "]": {r.Number},
+	}
+	if reason != "" {
+		form.Set("metadata[reason]", clip(reason))
+	}
+	var w wireRefund
+	if err := c.post(ctx, "/v1/refunds", r.Number, form, &w); err != nil {
+		return nil, err
+	}
+	done, err := w.refund()
+	if err == nil && (done.PaymentIntent != r.PaymentIntent || done.Number != r.Number ||
+		done.Amount != r.Amount) {
+		err = fmt.Errorf("asked for %s over %s, told about %.64q over %s", r.Number, r.Amount,
+			done.Number, done.Amount)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+	}
+	return done, nil
+}
+
+// Refunds are all refunds of a payment, newest first, also those that failed.
+// It answers ErrUnknown when there are more than MaxRefunds.
+func (c *Client) Refunds(ctx context.Context, paymentIntent string) ([]Refund, error) {
+	if err := checkID("pi_", paymentIntent, "payment_intent"); err != nil {
+		return nil, err
+	}
+	query := url.Values{"payment_intent": {paymentIntent}, "limit": {"100"}}
+	var list []Refund
+	for len(list) < MaxRefunds {
+		var page struct {
+			Object string       `json:"object"`
+			Data   []wireRefund `json:"data"`
+			More   bool         `json:"has_more"`
+		}
+		if err := c.get(ctx, "/v1/refunds", query, &page); err != nil {
+			return nil, err
+		}
+		if page.Object != "list" || page.More && len(page.Data) == 0 {
+			return nil, fmt.Errorf("%w: %w: not a list of refunds", ErrUnknown, ErrMalformed)
+		}
+		for _, w := range page.Data {
+			r, err := w.refund()
+			if err == nil && r.PaymentIntent != paymentIntent {
+				err = fmt.Errorf("%w: the refund is of %.64q", ErrMalformed, r.PaymentIntent)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
+			}
+			list = append(list, *r)
+		}
+		if !page.More {
+			return list, nil
+		}
+		query.Set("starting_after", list[len(list)-1].ID)
+	}
+	return nil, fmt.Errorf("%w: more than %d refunds of %s", ErrUnknown, MaxRefunds, paymentIntent)
+}
+
+// wireRefund is a refund as Stripe writes it.
+type wireRefund struct {
+	Object        string            `json:"object"`
+	ID            string            `json:"id"`
+	PaymentIntent wireIntent        `json:"payment_intent"`
+	Amount        int64             `json:"amount"`
+	Currency      string            `json:"currency"`
+	Status        string            `json:"status"`
+	Metadata      map[string]string `json:"metadata"`
+}
+
+func (w *wireRefund) refund() (*Refund, error) {
+	amount, err := fromStripe(w.Amount, w.Currency)
+	if w.Object != "refund" || w.ID == "" || w.Status == "" || err != nil {
+		return nil, fmt.Errorf("%w: not a refund: %.20q %.64q", ErrMalformed, w.Object, w.ID)
+	}
+	return &Refund{ID: w.ID, PaymentIntent: w.PaymentIntent.ID, Number: w.Metadata[metaRefund],
+		Amount: amount, Status: w.Status}, nil
+}
+
+// clip is the beginning of a reason.
+func clip(s string) string {
+	if r := []rune(s); len(r) > maxReason {
+		return string(r[:maxReason])
+	}
+	return s
+}
