@@ -310,38 +310,6 @@ func (b *batch) collect(d *Delivery, tx *Tx) {
 	b.out.Wakes = append(b.out.Wakes, tx.acts.wakes...)
 }
 
-// bury writes the dead letter of a message and counts the message as handled.
-func (b *batch) bury(d *Delivery, cause error) error {
-	c, isChannel := parseChannelID(d.ID)
-	if isChannel { // it may be the first of a new epoch
-		if ok, err := b.admit(c, d); !ok {
-			return err
-		}
-	}
-	b.pass(d)
-	if _, err := b.e.w.Exec(`INSERT INTO _dead (id, subject, cause, body, error, attempts, at)
-		VALUES (?, ?, '', ?, ?, ?, ?)`,
-		d.ID, d.Subject, string(d.Body), cause.Error(), maxTries, b.now); err != nil {
-		return err
-	}
-	var n int64
-	if err := b.e.w.Row(`SELECT last_insert_rowid()`).Scan(&n); err != nil {
-		return err
-	}
-	b.out.Dead = append(b.out.Dead, api.Letter{N: n, ID: d.ID, Subject: d.Subject,
-		Body: jsonOrText(d.Body), Error: cause.Error(), Attempts: maxTries, At: b.now, State: "open"})
-	b.out.Handled++
-	if isChannel {
-		b.in[c.sender] = inbound{c.epoch, c.number}
-		return nil
-	}
-	hash := sha256.Sum256(d.Body)
-	r := api.Result{Hash: hash[:], Refusal: api.Refuse(api.CodeInternal,
-		"the message could not be handled and was put aside as dead letter %d", n)}
-	b.wake(d.ID, &r)
-	return b.remember(d, &r)
-}
-
 // incident records what an operator must look at, once for the same text among
 // the newest ones: a sender that is told nothing sends it again and again.
 func (b *batch) incident(kind, text string) error {
@@ -423,11 +391,4 @@ func (b *batch) forgetEdges() error {
 	}
 	return b.e.w.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _edge ORDER BY n LIMIT 1)`).
 		Scan(&b.e.state.oldest)
-}
-
-func jsonOrText(b []byte) json.RawMessage {
-	if json.Valid(b) {
-		return b
-	}
-	return api.Raw(string(b))
 }

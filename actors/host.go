@@ -128,10 +128,13 @@ func (h *Host) open(ctx context.Context) (err error) {
 	if h.queries, err = serveQueries(h); err != nil {
 		return err
 	}
-	if h.mailbox, err = bus.OpenMailbox(h.nc, h.js, h.spec.Name); err != nil {
+	h.mailbox = bus.OpenMailbox(h.nc, h.js, h.spec.Name)
+	if err := h.pub.listen(); err != nil {
 		return err
 	}
-	return h.pub.listen()
+	// Whoever asks from now on is heard; if not in time, a little later.
+	_ = h.nc.FlushTimeout(time.Second)
+	return nil
 }
 
 // disown stops taking messages and answering queries, because another file
@@ -259,6 +262,7 @@ func (h *Host) run(ctx context.Context) {
 		err := h.seek(ctx)
 		if err == nil {
 			h.ready.Store(true)
+			h.announce()
 			err = h.loop(ctx)
 		}
 		switch {
@@ -395,17 +399,31 @@ func (h *Host) after(out *Output) {
 			h.log.Warn("timer left to the sweep", "msg_id", t.ID, "err", err)
 		}
 	}
-	for i := range out.Effects {
-		if err := bus.PublishEffect(h.js, h.spec.Name, &out.Effects[i]); err != nil {
-			h.log.Warn("effect left to the sweep", "effect", out.Effects[i].ID, "err", err)
-		}
-	}
+	h.publishEffects(out.Effects)
 	for i := range out.Dead {
 		l := &out.Dead[i]
 		h.log.Error("dead letter", "subject", l.Subject, "msg_id", l.ID, "err", l.Error)
 		id := fmt.Sprintf("dead-%s-%d", h.spec.Name, l.N)
 		if _, err := bus.Publish(h.js, bus.DeadSubject(h.spec.Name), id, nil, api.Raw(l)); err != nil {
 			h.log.Warn("dead letter not announced", "msg_id", l.ID, "err", err)
+		}
+	}
+}
+
+// announce publishes open effects again whose last announcement may be lost:
+// with this process or with the stream's tail. The stream knows most of them.
+func (h *Host) announce() {
+	open, err := h.engine.OpenEffects()
+	if err != nil {
+		h.log.Warn("open effects left to the sweep", "err", err)
+	}
+	h.publishEffects(open)
+}
+
+func (h *Host) publishEffects(effects []api.Effect) {
+	for i := range effects {
+		if err := bus.PublishEffect(h.js, h.spec.Name, &effects[i]); err != nil {
+			h.log.Warn("effect left to the sweep", "effect", effects[i].ID, "err", err)
 		}
 	}
 }
@@ -436,20 +454,20 @@ func (h *Host) askAgain(m Missing) {
 }
 
 // tick has the actor sweep its deadlines at every half minute, and once at the
-// start.
+// start. Only the owner sends ticks, and their ids are this process's: by the
+// clock, one that steps back would have them taken for repeats.
 func (h *Host) tick(ctx context.Context) {
-	for {
-		now := time.Now()
-		slot := now.UnixNano() / h.cfg.TickEvery.Nanoseconds()
+	for n := 1; ; n++ {
 		if _, err := bus.Publish(h.js, bus.MailboxSubject(h.spec.Name, api.VerbTick),
-			fmt.Sprintf("tick-%s-%d", h.spec.Name, slot), nil, []byte("{}")); err != nil {
+			fmt.Sprintf("tick-%s-%s-%d", h.spec.Name, h.lease.instance, n), nil,
+			[]byte("{}")); err != nil {
 			h.log.Warn("tick", "err", err)
 		}
-		next := time.Unix(0, (slot+1)*h.cfg.TickEvery.Nanoseconds())
+		now := time.Now()
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Until(next)):
+		case <-time.After(now.Truncate(h.cfg.TickEvery).Add(h.cfg.TickEvery).Sub(now)):
 		}
 	}
 }

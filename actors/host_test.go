@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -341,14 +342,15 @@ func TestDeadLetter(t *testing.T) {
 	}
 	ref := &api.LetterRef{N: dead.Letters[0].N}
 	to := api.Route{Actor: "goods", Verb: api.VerbRetryDead}
-	if err := w.edge.DoVerb(t.Context(), to, "retry-1", ref, nil); err != nil {
-		t.Fatal(err)
+	var state string
+	if err := w.edge.DoVerb(t.Context(), to, "retry-1", ref, &state); err != nil || state != "open" {
+		t.Fatalf("the retry came to %q, %v", state, err)
 	}
-	eventually(t, "the retry to fail as well", func() bool {
-		err := w.edge.AskActor(t.Context(), api.Route{Actor: "goods", Verb: api.EndpointDead},
-			&api.ListLetters{State: "open"}, &dead)
-		return err == nil && len(dead.Letters) == 1 && dead.Letters[0].ID != "b"
-	})
+	if err := w.edge.AskActor(t.Context(), api.Route{Actor: "goods", Verb: api.EndpointDead},
+		&api.ListLetters{State: "open"}, &dead); err != nil || len(dead.Letters) != 1 ||
+		dead.Letters[0].ID != "b" || dead.Letters[0].Attempts != 10 {
+		t.Errorf("dead letters: %+v, %v", dead.Letters, err)
+	}
 }
 
 // Another file does not become an actor's owner unless told to. ACCEPT M6
@@ -400,5 +402,67 @@ func TestTimersBeyondTheWindow(t *testing.T) {
 	}
 	if len(seen) != n {
 		t.Errorf("%d timers came, want %d", len(seen), n)
+	}
+}
+
+// An actor sweeps at every start, however soon it follows the one before.
+// ACCEPT E3
+func TestSweepAtTheStart(t *testing.T) {
+	w := newWorld(t)
+	var sweeps atomic.Int64
+	spec := receiverSpec()
+	spec.Tick = func(*actors.Tx) (bool, error) {
+		sweeps.Add(1)
+		return false, nil
+	}
+	cfg := w.config("actors")
+	cfg.TickEvery = time.Hour
+	for n := range int64(3) {
+		h := w.host(spec, cfg)
+		eventually(t, "a sweep", func() bool { return sweeps.Load() > n })
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An effect whose announcement got lost, with its process or with the stream, is
+// announced again at the next start. ACCEPT M4 M9
+func TestLostEffect(t *testing.T) {
+	w := newWorld(t)
+	spec := receiverSpec()
+	spec.Commands = append(spec.Commands, actors.On(func(tx *actors.Tx, m *act) error {
+		return tx.Begin("probe", m.Begin, m)
+	}))
+	cfg := w.config("actors")
+	cfg.TickEvery = time.Hour
+	h := w.host(spec, cfg)
+	w.mustDo("goods", "m-1", &act{Begin: "fx"})
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.js.DeleteStream(t.Context(), bus.StreamEffects); err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.Setup(t.Context(), w.js); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := make(chan *api.Effect, 1)
+	h = w.host(spec, cfg)
+	bus.Work(ctx, w.js, bus.Worker{Actor: "goods", Name: "probe",
+		Do: func(_ context.Context, e *api.Effect) (any, error) {
+			defer cancel()
+			done <- e
+			return nil, nil
+		}}, quiet())
+	select {
+	case e := <-done:
+		if e.ID != "fx" || e.Attempt != 1 {
+			t.Errorf("got %+v", e)
+		}
+	default:
+		t.Error("the effect was not announced")
 	}
 }

@@ -17,8 +17,6 @@ const (
 	// EdgeMemory is how long messages from edges are remembered, in stream
 	// time. Older ones are skipped.
 	EdgeMemory = 48 * time.Hour
-	// effectRetry is the time between two tries of an open effect.
-	effectRetry = 30 * time.Second
 	// maxID is the longest message id, in bytes; ids become parts of subjects.
 	maxID = 512
 	// maxTries is how often a message that faults is tried on its own.

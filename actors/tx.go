@@ -121,24 +121,6 @@ func (tx *Tx) SendAfter(name string, delay time.Duration, id string, m api.Messa
 	return nil
 }
 
-// Begin opens an effect: work for the world outside, done by a worker of that
-// name and tried again until it has a final outcome. The id is the actor's own
-// and is used once; an effect that exists already is left alone.
-func (tx *Tx) Begin(name, id string, work any) error {
-	body, err := json.Marshal(work)
-	if err != nil {
-		return fmt.Errorf("effect %s: %w", name, err)
-	}
-	n, err := tx.Exec(`INSERT INTO _effect (id, name, body, state, attempts, next_try, at)
-		VALUES (?, ?, ?, 'open', 1, ?, ?) ON CONFLICT DO NOTHING`,
-		id, name, string(body), tx.now.Add(effectRetry), tx.now)
-	if err != nil || n == 0 {
-		return err
-	}
-	tx.acts.effects = append(tx.acts.effects, api.Effect{ID: id, Name: name, Attempt: 1, Body: body})
-	return nil
-}
-
 // Wake tells whoever waits for the key that there is news, with the news. It
 // is a best effort: the waiter also asks.
 func (tx *Tx) Wake(key string, news any) error {

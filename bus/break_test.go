@@ -223,10 +223,7 @@ func TestBreakWhenTheFirstIsLost(t *testing.T) {
 func TestBreakByReconnect(t *testing.T) {
 	n := newNet(t)
 	nc := n.connect("mailbox")
-	m, err := bus.OpenMailbox(nc, n.js, "goods")
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := bus.OpenMailbox(nc, n.js, "goods")
 	t.Cleanup(func() { _ = m.Close() })
 	seek(t, m, bus.Place{}, forever)
 	n.fill(1, 3)
@@ -239,6 +236,7 @@ func TestBreakByReconnect(t *testing.T) {
 	n.fill(4, 5)
 	// Whatever the reconnect still announces, seeking again gets through it.
 	var got []bus.Message
+	var err error
 	eventually(t, "the rest", func() bool {
 		if len(got) == 0 {
 			seek(t, m, n.place(3), forever)

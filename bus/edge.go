@@ -44,6 +44,7 @@ type Edge struct {
 	wait  map[string]map[*Watch]struct{}
 	local map[string]Ask
 	load  *load
+	reach *reach
 }
 
 // Ask answers a query of one actor by its endpoint's name into a pointer.
@@ -52,7 +53,7 @@ type Ask func(name string, q, into any) error
 // NewEdge makes an edge on a connection. Close it after use.
 func NewEdge(nc *nats.Conn, js jetstream.JetStream) *Edge {
 	return &Edge{nc: nc, js: js, wait: map[string]map[*Watch]struct{}{}, local: map[string]Ask{},
-		load: watchLoad(js)}
+		load: watchLoad(js), reach: watchReach(nc)}
 }
 
 // Listen hears the wake-ups of actors in other processes. Without it only
@@ -85,6 +86,7 @@ func (e *Edge) Detach(actor string) {
 // Close ends the edge's subscription; its connection stays open.
 func (e *Edge) Close() error {
 	e.load.close()
+	e.reach.close()
 	if e.sub == nil {
 		return nil
 	}
@@ -143,7 +145,9 @@ func (e *Edge) Notify(key string, body []byte) {
 // actor has committed it and decodes the outcome into value, which may be nil.
 // A refusal is an *api.Error. Told again with the same id it runs nothing twice
 // and answers the same; with another body it answers CodeIDReused. CodeBusy:
-// the mailbox is too far behind. ErrPending: ctx ended first.
+// the mailbox is too far behind. ErrPending: ctx ended first. CodeUnavailable:
+// NATS is away; whether the message was stored is not known, and the same id
+// may be sent again.
 func (e *Edge) Do(ctx context.Context, id string, m api.Message, value any) error {
 	return e.DoVerb(ctx, m.Route(), id, m, value)
 }
@@ -191,7 +195,7 @@ func decodeResult(r *api.Result, body []byte, value any) error {
 
 // await publishes and waits for the result: by wake-up, and by asking.
 func (e *Edge) await(ctx context.Context, w *Watch, to api.Route, body []byte) (*api.Result, error) {
-	id, subject := w.key, MailboxSubject(to.Actor, to.Verb)
+	id, subject, lost := w.key, MailboxSubject(to.Actor, to.Verb), e.reach.lost()
 	_, failed := Publish(e.js, subject, id, nil, body)
 	published := time.Now()
 	poll := time.NewTimer(pollEvery)
@@ -203,6 +207,8 @@ func (e *Edge) await(ctx context.Context, w *Watch, to api.Route, body []byte) (
 				return nil, unavailable(failed)
 			}
 			return nil, fmt.Errorf("%w: %s: %w", ErrPending, id, ctx.Err())
+		case <-lost:
+			return nil, unavailable(errLost)
 		case data := <-w.C:
 			var r api.Result
 			if err := json.Unmarshal(data, &r); err != nil {
@@ -252,9 +258,14 @@ func (e *Edge) AskActor(ctx context.Context, to api.Route, q, answer any) error 
 	if err != nil {
 		return fmt.Errorf("bus: ask %s.%s: %w", to.Actor, to.Verb, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	up, done := e.reach.bound(ctx)
+	defer done()
+	limited, cancel := context.WithTimeout(up, askTimeout)
 	defer cancel()
-	m, err := e.nc.RequestWithContext(ctx, QuerySubject(to.Actor, to.Verb), body)
+	m, err := e.nc.RequestWithContext(limited, QuerySubject(to.Actor, to.Verb), body)
+	if context.Cause(up) == errLost {
+		err = errLost
+	}
 	if errors.Is(err, context.Canceled) {
 		return fmt.Errorf("bus: ask %s.%s: %w", to.Actor, to.Verb, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -58,8 +59,10 @@ type Mailbox struct {
 	js     jetstream.JetStream
 	stream string
 	name   string
-	sub    *nats.Subscription
 	in     chan *nats.Msg
+	mu     sync.Mutex // guards sub and closed: Close may be called by others
+	sub    *nats.Subscription
+	closed bool
 
 	created  int64     // of the stream sought last
 	want     uint64    // stream sequence asked for by the last Seek
@@ -73,25 +76,37 @@ type Mailbox struct {
 }
 
 // OpenMailbox opens an actor's mailbox. Call Seek before Receive.
-func OpenMailbox(nc *nats.Conn, js jetstream.JetStream, actor string) (*Mailbox, error) {
+func OpenMailbox(nc *nats.Conn, js jetstream.JetStream, actor string) *Mailbox {
 	m := &Mailbox{nc: nc, js: js, stream: MailboxStream(actor), name: actor + "-" + Shard,
 		in: make(chan *nats.Msg, mailboxQueue), timer: time.NewTimer(heartbeat)}
-	sub, err := nc.ChanSubscribe(m.deliverSubject(), m.in)
-	if err != nil {
-		return nil, fmt.Errorf("bus: open mailbox %s: %w", actor, err)
-	}
-	m.sub = sub
 	m.status = nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING)
-	return m, nil
+	return m
+}
+
+// listen takes deliveries. The first Seek calls it only after the reset: a new
+// consumer with a listener would begin at once, and again after the reset, with
+// the same numbers.
+func (m *Mailbox) listen() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sub != nil || m.closed {
+		return nil
+	}
+	sub, err := m.nc.ChanSubscribe(m.deliverSubject(), m.in)
+	m.sub = sub
+	return err
 }
 
 func (m *Mailbox) deliverSubject() string { return "ordo.deliver." + m.name }
 
-// Close ends the deliveries.
+// Close ends the deliveries. Unlike the rest it may be called by any goroutine.
 func (m *Mailbox) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
 	m.nc.RemoveStatusListener(m.status)
-	if !m.sub.IsValid() {
-		return nil // closed before
+	if m.sub == nil || !m.sub.IsValid() {
+		return nil // never sought, or closed before
 	}
 	return m.sub.Unsubscribe()
 }
@@ -127,6 +142,9 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 	}
 	m.last, m.sought, m.heard, m.lastSeq = 0, time.Now(), time.Now(), m.want-1
 	m.caughtUp = time.Time{}
+	if err := m.listen(); err != nil {
+		return cut, fmt.Errorf("bus: seek %s: %w", m.stream, err)
+	}
 	return cut, nil
 }
 

@@ -23,10 +23,7 @@ func (n *net) mailbox() *bus.Mailbox {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	m, err := bus.OpenMailbox(nc, js, "goods")
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	m := bus.OpenMailbox(nc, js, "goods")
 	n.t.Cleanup(func() { _ = m.Close() })
 	return m
 }
@@ -391,5 +388,28 @@ func TestCaughtUp(t *testing.T) {
 	seek(t, m, n.place(1), forever)
 	if !m.CaughtUp().IsZero() {
 		t.Error("caught up after going back")
+	}
+}
+
+// A mailbox that is opened for the first time takes what waits in it, and what
+// comes then, without a break.
+func TestFirstStart(t *testing.T) {
+	const count = 1000
+	n := newNet(t)
+	for _, actor := range bus.ActorNames() {
+		for i := range count {
+			if _, err := bus.Publish(n.js, bus.MailboxSubject(actor, "note"),
+				fmt.Sprintf("m-%d", i+1), nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n.stored(bus.MailboxStream(actor), count)
+		m := bus.OpenMailbox(n.nc, n.js, actor)
+		seek(t, m, bus.Place{}, forever)
+		n.put(bus.MailboxSubject(actor, "note"), fmt.Sprintf("m-%d", count+1), nil, nil)
+		wantIDs(t, receive(t, m, count+1), 1)
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

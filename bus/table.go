@@ -29,12 +29,16 @@ const (
 
 // tableVersion is raised whenever a stream or bucket in the table changes.
 // Setup only ever changes them to a higher version.
-const tableVersion = 1
+const tableVersion = 2
 
 const versionKey = "ordo.version"
 
 // MailboxBytes is the most a mailbox stream keeps, history included.
 const MailboxBytes = 1 << 30
+
+// BucketBytes is the most a large bucket keeps. A cart of 20 lines has about
+// 3 KiB, a checkout of two lines 500 bytes, a session 250.
+const BucketBytes = 4 << 30
 
 const day = 24 * time.Hour
 
@@ -53,10 +57,16 @@ type BucketSpec struct {
 	Description string
 	TTL         time.Duration
 	MaxBytes    int64
+	// DropOldest has a full bucket drop what was written longest ago. Without
+	// it a full bucket refuses to be written to.
+	DropOldest bool
+	// KeyTTL lets a value have a time to live of its own.
+	KeyTTL bool
 }
 
 // Actors are the names of all actors, in the order of an order's life.
-var actorNames = [...]string{"order", "goods", "coupon", "wallet", "user", "journal"}
+var actorNames = [...]string{"order", "goods", "coupon", "wallet", "payment", "learning",
+	"shipping", "user", "journal"}
 
 // ActorNames lists the actors of the shop.
 func ActorNames() []string { return actorNames[:] }
@@ -72,6 +82,9 @@ func Streams() []StreamSpec {
 		mailbox("goods", "Mailbox of the goods actor: reservations and stock changes."),
 		mailbox("coupon", "Mailbox of the coupon actor: issues, redemptions, restores."),
 		mailbox("wallet", "Mailbox of the wallet actor: credits, debits, returns."),
+		mailbox("payment", "Mailbox of the payment actor: collections, attempts, notices, refunds."),
+		mailbox("learning", "Mailbox of the learning actor: courses, enrolments, withdrawals."),
+		mailbox("shipping", "Mailbox of the shipping actor: shipments made, shipped, received."),
 		mailbox("user", "Mailbox of the user actor: accounts, addresses, ended sessions."),
 		{StreamEvents, "Events about orders, and the mailbox of the journal.",
 			[]string{EventPrefix + ">", "ordo.journal.*.*"}, MailboxBytes, 30 * day},
@@ -87,19 +100,23 @@ func Streams() []StreamSpec {
 // Buckets is the table of all KV buckets.
 func Buckets() []BucketSpec {
 	return []BucketSpec{
-		{BucketSession, "Sessions by the SHA-256 of their token.", SessionTTL, MailboxBytes},
-		{BucketCart, "Carts by user; they never expire.", 0, MailboxBytes},
-		{BucketGuestCart, "Carts of visitors who have not logged in.", 7 * day, MailboxBytes},
+		{BucketSession, "Sessions by the SHA-256 of their token.", SessionTTL, BucketBytes, true,
+			false},
+		{BucketCart, "Carts by user; they never expire.", 0, BucketBytes, false, false},
+		{BucketGuestCart, "Carts of visitors who have not logged in.", GuestCartTTL, MailboxBytes,
+			true, false},
 		{BucketCheckout, "Checkout tokens by user, with the lines and prices shown.",
-			CheckoutTTL, MailboxBytes},
-		{BucketOwner, "Which database file owns each actor.", 0, 1 << 20},
+			CheckoutTTL, BucketBytes, true, true},
+		{BucketOwner, "Which database file owns each actor.", 0, 1 << 20, false, false},
 	}
 }
 
-// How long sessions and checkout tokens live.
+// How long sessions, checkout tokens and guests' carts live.
 const (
 	SessionTTL  = 7 * day
 	CheckoutTTL = 2 * time.Hour
+	// GuestCartTTL counts from the last change of the cart.
+	GuestCartTTL = 3 * day
 )
 
 // Setup makes the streams and buckets of the table that do not exist, and
@@ -136,19 +153,30 @@ func setupStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec) e
 }
 
 func setupBucket(ctx context.Context, js jetstream.JetStream, spec BucketSpec) error {
-	s, err := js.Stream(ctx, "KV_"+spec.Name)
+	s, err := js.Stream(ctx, bucketStream(spec.Name))
 	if err == nil && !older(s.CachedInfo().Config.Metadata) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err
 	}
-	_, err = js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: spec.Name, Description: spec.Description, TTL: spec.TTL,
-		MaxBytes: spec.MaxBytes, Storage: jetstream.FileStorage, Metadata: version(),
+	// A bucket is a stream; as a KeyValueConfig it could not drop its oldest.
+	discard := jetstream.DiscardNew
+	if spec.DropOldest {
+		discard = jetstream.DiscardOld
+	}
+	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: bucketStream(spec.Name), Description: spec.Description,
+		Subjects: []string{"$KV." + spec.Name + ".>"}, Storage: jetstream.FileStorage,
+		Retention: jetstream.LimitsPolicy, Discard: discard, MaxBytes: spec.MaxBytes,
+		MaxAge: spec.TTL, MaxMsgsPerSubject: 1, AllowMsgTTL: spec.KeyTTL, AllowRollup: true,
+		DenyDelete: true, AllowDirect: true, Duplicates: 2 * time.Minute, Metadata: version(),
 	})
 	return err
 }
+
+// bucketStream is the stream that NATS keeps a bucket in.
+func bucketStream(bucket string) string { return "KV_" + bucket }
 
 func version() map[string]string {
 	return map[string]string{versionKey: strconv.Itoa(tableVersion)}
@@ -159,18 +187,24 @@ func older(metadata map[string]string) bool {
 	return err != nil || n < tableVersion
 }
 
-// Check answers an error that names the streams and buckets that are missing.
+// Check answers an error that names the streams and buckets that are missing
+// or of a lower version.
 func Check(ctx context.Context, js jetstream.JetStream) error {
 	var errs []error
-	for _, spec := range Streams() {
-		if _, err := js.Stream(ctx, spec.Name); err != nil {
-			errs = append(errs, fmt.Errorf("bus: stream %s: %w", spec.Name, err))
+	check := func(kind, name, stream string) {
+		s, err := js.Stream(ctx, stream)
+		if err == nil && older(s.CachedInfo().Config.Metadata) {
+			err = errors.New("of an older version: run ordo setup")
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("bus: %s %s: %w", kind, name, err))
 		}
 	}
+	for _, spec := range Streams() {
+		check("stream", spec.Name, spec.Name)
+	}
 	for _, spec := range Buckets() {
-		if _, err := js.KeyValue(ctx, spec.Name); err != nil {
-			errs = append(errs, fmt.Errorf("bus: bucket %s: %w", spec.Name, err))
-		}
+		check("bucket", spec.Name, bucketStream(spec.Name))
 	}
 	return errors.Join(errs...)
 }

@@ -1,9 +1,12 @@
 package bus_test
 
 import (
+	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -45,9 +48,98 @@ func TestSetupMakesTheTable(t *testing.T) {
 			c.Metadata[versionKey] == "" {
 			t.Errorf("%s: %+v", spec.Name, c)
 		}
+		wantBucket(t, spec, c)
 	}
 	if err := bus.Check(t.Context(), n.js); err != nil {
 		t.Error(err)
+	}
+}
+
+// wantBucket checks what only streams made for a KV store have.
+func wantBucket(t *testing.T, spec bus.BucketSpec, c jetstream.StreamConfig) {
+	t.Helper()
+	discard := jetstream.DiscardNew
+	if spec.DropOldest {
+		discard = jetstream.DiscardOld
+	}
+	if c.Discard != discard || c.AllowMsgTTL != spec.KeyTTL || c.MaxMsgsPerSubject != 1 ||
+		!c.AllowRollup || !c.DenyDelete || !c.AllowDirect || c.Storage != jetstream.FileStorage {
+		t.Errorf("%s: %+v", spec.Name, c)
+	}
+}
+
+// The buckets of the first version are changed, and keep what is in them.
+func TestSetupChangesTheFirstVersion(t *testing.T) {
+	n := bare(t)
+	for _, spec := range bus.Buckets() {
+		kv, err := n.js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: spec.Name,
+			Description: "Of version 1.", TTL: spec.TTL * 2, MaxBytes: spec.MaxBytes / 4,
+			Storage: jetstream.FileStorage, Metadata: map[string]string{versionKey: "1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kv.Create(t.Context(), "a.key", []byte("old")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := bus.Check(t.Context(), n.js); err == nil ||
+		!strings.Contains(err.Error(), "bucket checkout: of an older version") {
+		t.Errorf("version 1 is good enough: %v", err)
+	}
+	if err := bus.Setup(t.Context(), n.js); err != nil {
+		t.Fatal(err)
+	}
+	for _, spec := range bus.Buckets() {
+		c := n.stream("KV_" + spec.Name).CachedInfo().Config
+		if c.Description != spec.Description || c.MaxBytes != spec.MaxBytes || c.MaxAge != spec.TTL ||
+			c.Metadata[versionKey] != "2" {
+			t.Errorf("%s: %+v", spec.Name, c)
+		}
+		wantBucket(t, spec, c)
+		kv, err := n.js.KeyValue(t.Context(), spec.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := kv.Get(t.Context(), "a.key")
+		if err != nil || string(e.Value()) != "old" {
+			t.Fatalf("%s: %v, %v", spec.Name, e, err)
+		}
+		if _, err := kv.Update(t.Context(), "a.key", []byte("new"), e.Revision()); err != nil {
+			t.Errorf("%s: %v", spec.Name, err)
+		}
+		_, err = kv.Create(t.Context(), "short.lived", nil, jetstream.KeyTTL(time.Hour))
+		if (err == nil) != spec.KeyTTL {
+			t.Errorf("%s: a key with a time to live: %v", spec.Name, err)
+		}
+	}
+	if err := bus.Check(t.Context(), n.js); err != nil {
+		t.Error(err)
+	}
+}
+
+// A full bucket of guests' carts drops the oldest and takes the newest.
+func TestFullBucketDropsTheOldest(t *testing.T) {
+	n := newNet(t)
+	c := n.stream("KV_" + bus.BucketGuestCart).CachedInfo().Config
+	c.MaxBytes = 64 << 10
+	if _, err := n.js.UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	kv, err := n.js.KeyValue(t.Context(), bus.BucketGuestCart)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const carts = 100
+	for i := range carts {
+		if _, err := kv.Create(t.Context(), strconv.Itoa(i), make([]byte, 1<<10)); err != nil {
+			t.Fatalf("cart %d: %v", i, err)
+		}
+	}
+	if _, err := kv.Get(t.Context(), "0"); !errors.Is(err, jetstream.ErrKeyNotFound) {
+		t.Errorf("the oldest: %v", err)
+	}
+	if _, err := kv.Get(t.Context(), strconv.Itoa(carts-1)); err != nil {
+		t.Errorf("the newest: %v", err)
 	}
 }
 

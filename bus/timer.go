@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,8 +26,7 @@ const (
 	// fetchWait is how long one fetch waits for messages.
 	fetchWait = 2 * time.Second
 	fetchSize = 256
-	// forwardTries bounds the tries to forward one message before it goes
-	// back to the stream.
+	// forwardWait is how long a publish may take to be stored.
 	forwardWait = 5 * time.Second
 )
 
@@ -122,7 +120,7 @@ func (t *Timers) run(class string) {
 			return err
 		}
 		for t.ctx.Err() == nil {
-			if err := fetch(t.ctx, c, t.forward); err != nil {
+			if err := fetch(t.ctx, c, fetchSize, t.forward); err != nil {
 				return err
 			}
 		}
@@ -167,25 +165,6 @@ func stored(f jetstream.PubAckFuture, m jetstream.Msg) error {
 	}
 }
 
-// fetch hands waiting messages to handle, one by one.
-func fetch(ctx context.Context, c jetstream.Consumer, handle func(jetstream.Msg) error) error {
-	ctx, cancel := context.WithTimeout(ctx, fetchWait)
-	defer cancel()
-	batch, err := c.Fetch(fetchSize, jetstream.FetchContext(ctx))
-	if err != nil {
-		return err
-	}
-	for m := range batch.Messages() {
-		if err := handle(m); err != nil {
-			return err
-		}
-	}
-	if err := batch.Error(); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
-		return err
-	}
-	return nil
-}
-
 // retry runs work until ctx ends, with a pause after each error.
 func retry(ctx context.Context, log *slog.Logger, what string, work func() error) {
 	const pause = 500 * time.Millisecond
@@ -198,75 +177,4 @@ func retry(ctx context.Context, log *slog.Logger, what string, work func() error
 			}
 		}
 	}
-}
-
-// Worker does the effects of one name for one actor.
-type Worker struct {
-	Actor string
-	Name  string
-	// Do does one try, within EffectTimeout. An error is reported as an
-	// outcome that is not final, and the effect is tried again later.
-	Do func(ctx context.Context, e *api.Effect) (data any, err error)
-}
-
-// EffectTimeout is how long one try of an effect may take.
-const EffectTimeout = 10 * time.Second
-
-// Work does the effects of a worker until ctx ends. Any number of processes
-// may run it; a try may be done more than once.
-func Work(ctx context.Context, js jetstream.JetStream, w Worker, log *slog.Logger) {
-	retry(ctx, log, "effects "+w.Name, func() error {
-		c, err := js.CreateOrUpdateConsumer(ctx, StreamEffects, jetstream.ConsumerConfig{
-			Durable: "effect-" + w.Actor + "-" + w.Name, FilterSubject: EffectSubject(w.Actor, w.Name),
-			Description: "Workers of " + w.Name + " for " + w.Actor + ".",
-			AckPolicy:   jetstream.AckExplicitPolicy, MaxDeliver: -1, AckWait: 30 * time.Second,
-		})
-		if err != nil {
-			return err
-		}
-		for ctx.Err() == nil {
-			if err := fetch(ctx, c, func(m jetstream.Msg) error {
-				return w.try(ctx, js, m, log)
-			}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// PublishEffect announces a try of an effect to its workers.
-func PublishEffect(js jetstream.JetStream, actor string, e *api.Effect) error {
-	id := fmt.Sprintf("eff-%s-%s-%d", actor, e.ID, e.Attempt)
-	_, err := Publish(js, EffectSubject(actor, e.Name), id, nil, api.Raw(e))
-	return err
-}
-
-func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Msg,
-	log *slog.Logger) error {
-	var e api.Effect
-	if err := json.Unmarshal(m.Data(), &e); err != nil {
-		log.Error("effect can't be read", "actor", w.Actor, "subject", m.Subject(), "err", err)
-		return m.Term()
-	}
-	limited, cancel := context.WithTimeout(ctx, EffectTimeout)
-	defer cancel()
-	o := api.Outcome{Effect: e.ID, Attempt: e.Attempt, Final: true}
-	data, err := w.Do(limited, &e)
-	if err != nil {
-		if ctx.Err() == nil { // else it was only broken off
-			log.Warn("effect failed", "actor", w.Actor, "effect", e.ID, "attempt", e.Attempt, "err", err)
-		}
-		return m.Ack() // the actor's sweep announces the next try
-	}
-	if data != nil {
-		o.Data = api.Raw(data)
-	}
-	body := api.Raw(&o)
-	f, err := Publish(js, MailboxSubject(w.Actor, api.VerbOutcome),
-		fmt.Sprintf("out-%s-%d-%s", e.ID, e.Attempt, hash(body)), nil, body)
-	if err != nil {
-		return err
-	}
-	return stored(f, m)
 }

@@ -78,11 +78,9 @@ func TestCrashTerminatedUnderLoad(t *testing.T) {
 	l.begin()
 	for range 3 {
 		l.grow(data, 60)
-		began := time.Now()
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		t.Logf("ended in %s", time.Since(began).Round(time.Millisecond))
 		p = crashServe(t, addr, data)
 	}
 	l.halt()
@@ -152,8 +150,8 @@ func TestCrashTerminatedTwice(t *testing.T) {
 			})
 		}
 	}
-	began := time.Now()
-	if code := p.wait(10 * time.Second); code != 130 || time.Since(began) > 2*time.Second {
-		t.Errorf("exit code %d after %s", code, time.Since(began))
+	// Ended in order, the code would be 0, or 1 for the request that broke off.
+	if code := p.wait(30 * time.Second); code != 130 {
+		t.Errorf("exit code %d", code)
 	}
 }

@@ -151,7 +151,7 @@ func crashHash(body map[string]any) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func crashBucket(t *testing.T, url, bucket string) jetstream.KeyValue {
+func crashBucket(t *testing.T, url, bucket string) (jetstream.JetStream, jetstream.KeyValue) {
 	t.Helper()
 	nc, err := nats.Connect(url)
 	if err != nil {
@@ -166,5 +166,5 @@ func crashBucket(t *testing.T, url, bucket string) jetstream.KeyValue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return kv
+	return js, kv
 }

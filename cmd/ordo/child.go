@@ -42,7 +42,7 @@ func startServer(ctx context.Context, data, currency string, log io.Writer) (*se
 	}
 	s.url = "http://" + addr
 	s.cmd = exec.Command(self, "--log-level=warn", "serve", "--data", data, "--http", addr,
-		"--nats-listen=", "--currency", currency)
+		"--nats-listen=", "--currency", currency, "--sandbox")
 	// In the environment the token is not seen by other users' ps.
 	s.cmd.Env = append(withoutOwn(os.Environ()), "ORDO_ADMIN_TOKEN="+s.token)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
@@ -64,7 +64,7 @@ func withoutOwn(env []string) []string {
 		name, _, _ := strings.Cut(e, "=")
 		switch name {
 		case "ORDO_NATS", "ORDO_ONLY", "ORDO_NO_API", "ORDO_TLS_CERT", "ORDO_TLS_KEY",
-			"ORDO_ADMIN_TOKEN", "ORDO_CONFIG", "ORDO_MAX_UNITS":
+			"ORDO_ADMIN_TOKEN", "ORDO_CONFIG", "ORDO_MAX_UNITS", "ORDO_DRAIN":
 		default:
 			kept = append(kept, e)
 		}

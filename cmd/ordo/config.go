@@ -10,7 +10,12 @@ import (
 
 	"github.com/alecthomas/kong"
 	"go.yaml.in/yaml/v3"
+
+	"ordo/bus"
 )
+
+// envPrefix begins the name of the variable of every flag.
+const envPrefix = "ORDO"
 
 // fileConfig resolves flags from a YAML file: a flat map whose keys are the
 // long names of flags, of any command, so that one file serves all of them.
@@ -56,6 +61,41 @@ func (f fileConfig) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 		}
 	}
 	return nil, nil
+}
+
+// checkEnvironment refuses variables ORDO_… that belong to no flag of any
+// command, as the file's unknown keys are refused. nats.conf has a few of its
+// own: the users' passwords.
+func checkEnvironment(app *kong.Application, environ []string) error {
+	known := map[string]bool{}
+	collectEnvironment(app.Node, known)
+	for _, user := range append([]string{"sys", "setup", "api"}, bus.ActorNames()...) {
+		known["ORDO_NATS_"+strings.ToUpper(user)] = true
+	}
+	var unknown []string
+	for _, variable := range environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, envPrefix+"_") && !known[name] {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		slices.Sort(unknown)
+		return fmt.Errorf("environment: unknown variable %s", strings.Join(unknown, ", "))
+	}
+	return nil
+}
+
+// collectEnvironment notes the variables of all flags.
+func collectEnvironment(node *kong.Node, known map[string]bool) {
+	for _, flag := range node.Flags {
+		for _, name := range flag.Envs {
+			known[name] = true
+		}
+	}
+	for _, child := range node.Children {
+		collectEnvironment(child, known)
+	}
 }
 
 func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }

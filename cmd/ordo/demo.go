@@ -27,8 +27,16 @@ const demoPassword = "ordo-demo"
 // serves until it is stopped.
 type DemoCmd struct {
 	Once bool   `help:"Print the summary and exit."`
-	HTTP string `help:"Address of the REST API." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	HTTP string `help:"Address of the REST API." default:"127.0.0.1:8080"`
 	NATS string `name:"nats-listen" help:"Address for the nats CLI." default:"127.0.0.1:4222"`
+}
+
+// Validate refuses what is not an address.
+func (c *DemoCmd) Validate() error {
+	if c.NATS == "" {
+		return checkAddr("http", c.HTTP)
+	}
+	return errors.Join(checkAddr("http", c.HTTP), checkAddr("nats-listen", c.NATS))
 }
 
 // demo is what the banner shows.
@@ -42,7 +50,7 @@ type demo struct {
 
 // Run implements the command.
 func (c *DemoCmd) Run(ctx context.Context, t *terminal) (err error) {
-	cfg := ShopConfig{HTTP: c.HTTP, NATSListen: c.NATS, Currency: "GBP", Log: t.Log}
+	cfg := ShopConfig{HTTP: c.HTTP, NATSListen: c.NATS, Currency: "GBP", Pay: demoPay(), Log: t.Log}
 	if c.Once {
 		cfg.HTTP, cfg.NATSListen = "127.0.0.1:0", ""
 	}

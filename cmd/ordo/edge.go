@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -26,25 +26,6 @@ const (
 	// drainWait is how long requests may take to finish at the end.
 	drainWait = 15 * time.Second
 )
-
-// configureOrders brings the shop's rules to the order actor.
-func (s *Shop) configureOrders(run context.Context) {
-	for run.Err() == nil {
-		ctx, cancel := context.WithTimeout(run, drainWait)
-		err := s.edge.Do(ctx, "configure-"+rand.Text(), &api.ConfigureOrders{
-			Currency: s.cfg.Currency, ExpirySeconds: int64(s.cfg.Expiry.Seconds()),
-			SubmitSeconds: int64(s.cfg.SubmitDeadline.Seconds()), MaxUnits: s.cfg.MaxUnits}, nil)
-		cancel()
-		if err == nil || run.Err() != nil {
-			return
-		}
-		if e := api.AsError(err); e != nil && e.Code == api.CodeInvalid {
-			s.fail(fmt.Errorf("configuration of orders: %w", err))
-			return
-		}
-		s.cfg.Log.Warn("the order actor has not taken the configuration", "err", err)
-	}
-}
 
 // removeFromCarts does the order actor's effect cart-remove.
 func (s *Shop) removeFromCarts(run context.Context) {
@@ -77,23 +58,30 @@ func (s *Shop) carts(ctx context.Context) (*stores.Carts, error) {
 
 // startAPI serves the REST API, with TLS when there is a certificate.
 func (s *Shop) startAPI(ctx, run context.Context) (err error) {
-	if s.rest, err = s.newAPI(ctx); err != nil {
-		return err
-	}
-	s.wg.Go(func() { s.followRevocations(run) })
 	listener, err := net.Listen("tcp", s.cfg.HTTP)
 	if err != nil {
 		return fmt.Errorf("http: %w", err)
 	}
-	s.http = &http.Server{Handler: s.rest, ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug)}
-	scheme, serve := "http", func() error { return s.http.Serve(listener) }
-	if s.cfg.TLSCert != "" {
+	scheme := "http"
+	if s.cfg.Certificate != nil {
 		scheme = "https"
-		serve = func() error { return s.http.ServeTLS(listener, s.cfg.TLSCert, s.cfg.TLSKey) }
 	}
 	s.URL = scheme + "://" + listener.Addr().String()
+	// Links to the shop name its address, so that comes before what makes them.
+	if err = s.gateways(); err == nil {
+		s.rest, err = s.newAPI(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	s.wg.Go(func() { s.followRevocations(run) })
+	s.http = s.rest.HTTP(s.cfg.HTTP, s.pages())
+	serve := func() error { return s.http.Serve(listener) }
+	if s.cfg.Certificate != nil {
+		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*s.cfg.Certificate},
+			MinVersion: tls.VersionTLS12}
+		serve = func() error { return s.http.ServeTLS(listener, "", "") }
+	}
 	s.wg.Go(func() {
 		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			s.fail(fmt.Errorf("http: %w", err))
@@ -123,8 +111,9 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 		return nil, err
 	}
 	return rest.New(rest.Config{Edge: s.edge, Sessions: s.sessions, Carts: carts,
-		Checkouts: stores.NewCheckouts(checkouts), AdminToken: s.AdminToken,
-		Currency: s.cfg.Currency, CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Log: s.cfg.Log,
+		Checkouts: stores.NewCheckouts(s.js, checkouts), AdminToken: s.AdminToken,
+		Currency: s.cfg.Currency, PayMethods: s.payMethods(), Gateways: s.pay,
+		CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Log: s.cfg.Log,
 		Version: Version})
 }
 
@@ -179,7 +168,7 @@ func (s *Shop) followRevocations(run context.Context) {
 	}
 }
 
-// closeAPI drains HTTP.
+// closeAPI closes the HTTP address and finishes the requests in work.
 func (s *Shop) closeAPI(ctx context.Context) (errs []error) {
 	if s.rest != nil {
 		s.rest.Close()

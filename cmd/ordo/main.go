@@ -46,6 +46,7 @@ type cli struct {
 	Replay  ReplayCmd  `cmd:"" help:"Run a trace of real orders through a shop."`
 	Bench   BenchCmd   `cmd:"" help:"Measure orders per second over HTTP."`
 	Audit   AuditCmd   `cmd:"" help:"Check that stock, money, coupons and orders add up."`
+	Sandbox SandboxCmd `cmd:"" help:"Run a payment gateway to try a shop with, alone."`
 	Version VersionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -68,6 +69,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	parsed, err := parser.Parse(args)
+	if err == nil {
+		err = checkEnvironment(parser.Model, os.Environ())
+	}
 	switch {
 	case exit >= 0: // --help has printed its text
 		return exit
@@ -95,7 +99,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func newParser(c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
 	return kong.New(c, kong.Name("ordo"),
 		kong.Description("An order backend for web shops, in one binary."),
-		kong.DefaultEnvars("ORDO"), kong.Configuration(loadYAML),
+		kong.DefaultEnvars(envPrefix), kong.Configuration(loadYAML),
 		kong.Writers(stdout, stderr), kong.Exit(exit),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
 }

@@ -5,11 +5,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"strings"
 	"time"
 )
 
-// startPprof serves Go's profiler on an address of its own, loopback only.
+// startPprof serves Go's profiler on an address of its own, loopback only; none
+// for an empty one.
 func startPprof(addr string) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil
@@ -29,15 +29,4 @@ func startPprof(addr string) (stop func(), err error) {
 	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.Serve(l) }() // ends with Close
 	return func() { _ = s.Close() }, nil
-}
-
-// splitList splits at commas and drops what is empty.
-func splitList(s string) []string {
-	var all []string
-	for _, part := range strings.Split(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			all = append(all, part)
-		}
-	}
-	return all
 }

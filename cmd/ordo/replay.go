@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"math/big"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,6 +37,17 @@ type ReplayCmd struct {
 	StockFactor string `help:"Stock to seed, as a share of the units sold." default:"1.0"`
 	Currency    string `help:"The shop's currency." default:"GBP"`
 	JSON        bool   `name:"json" help:"Print the result as JSON."`
+}
+
+// Validate refuses what could not be replayed.
+func (c *ReplayCmd) Validate() error {
+	_, err := parseFactor(c.StockFactor)
+	if err == nil && c.Server != "" && !strings.HasPrefix(c.Server, "http://") &&
+		!strings.HasPrefix(c.Server, "https://") {
+		err = errors.New("--server must begin with http:// or https://")
+	}
+	return errors.Join(err, within("concurrency", c.Concurrency, 1, 1000),
+		within("limit", c.Limit, 0, math.MaxInt), checkCurrency(c.Currency))
 }
 
 // replayResult is what a replay did. Offered orders are placed, paid, refused or
@@ -64,9 +77,6 @@ func (c *ReplayCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err != nil {
 		return err
 	}
-	if c.Concurrency < 1 || c.Concurrency > 1000 || c.Limit < 0 {
-		return errors.New("replay: concurrency is 1 to 1000, limit not negative")
-	}
 	goods, tr, err := c.read()
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
@@ -74,7 +84,7 @@ func (c *ReplayCmd) Run(ctx context.Context, t *terminal) (err error) {
 	url, token := c.Server, c.AdminToken
 	if url == "" {
 		shop, dir, err := ownShop(ctx, ShopConfig{Data: c.Data, HTTP: "127.0.0.1:0",
-			Currency: c.Currency, Log: t.Log})
+			Currency: c.Currency, Pay: demoPay(), Log: t.Log})
 		if err != nil {
 			return err
 		}

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -16,12 +18,12 @@ import (
 
 // ServeCmd runs the shop, or some of its actors.
 type ServeCmd struct {
-	Data       string `help:"Directory of everything that is kept." default:"ordo-data" placeholder:"DIR"`
-	HTTP       string `help:"Address of the REST API." default:"127.0.0.1:8080" placeholder:"ADDR"`
+	Data       string `help:"Directory of everything that is kept." default:"ordo-data"`
+	HTTP       string `help:"Address of the REST API." default:"127.0.0.1:8080"`
 	TLSCert    string `help:"Certificate, for HTTPS." placeholder:"FILE"`
 	TLSKey     string `help:"Key of the certificate." placeholder:"FILE"`
 	NATS       string `help:"External NATS to join." placeholder:"URL"`
-	NATSListen string `help:"Address of the embedded NATS for the nats CLI; empty for none." default:"127.0.0.1:4222" placeholder:"ADDR"`
+	NATSListen string `help:"Address of the embedded NATS for the nats CLI; empty for none." default:"127.0.0.1:4222"`
 	Only       string `help:"Actors to run, comma-separated; none for the API alone." placeholder:"ACTORS"`
 	NoAPI      bool   `help:"Run actors alone."`
 	TakeOver   bool   `help:"Replace the files that own the actors."`
@@ -32,14 +34,60 @@ type ServeCmd struct {
 	SubmitDeadline time.Duration `help:"How long an order waits for its steps." default:"60s"`
 	MaxUnits       int64         `help:"Most units in an order; 0 for no limit." default:"0"`
 	TickEvery      time.Duration `help:"Time between sweeps of deadlines." default:"30s"`
-	Pprof          string        `help:"Address of the profiler, on loopback; empty for none." placeholder:"ADDR"`
+	Drain          time.Duration `help:"How long to serve on, not ready, after SIGTERM." default:"0s"`
+	PayFlags
+
+	Pprof string `help:"Address of the profiler, on loopback; empty for none." placeholder:"ADDR"`
+
+	// certificate is what TLSCert and TLSKey hold; nil without them.
+	certificate *tls.Certificate
+}
+
+// Validate refuses what could not be run, before anything is.
+func (c *ServeCmd) Validate() error {
+	errs := []error{checkAddr("http", c.HTTP), checkOnly(c.Only, c.NoAPI), checkCurrency(c.Currency),
+		within("expiry", c.Expiry, time.Second, 30*24*time.Hour),
+		within("submit-deadline", c.SubmitDeadline, time.Second, 24*time.Hour),
+		within("max-units", c.MaxUnits, 0, math.MaxInt64),
+		within("tick-every", c.TickEvery, 100*time.Millisecond, time.Hour),
+		within("drain", c.Drain, 0, time.Hour), checkLoopback("pprof", c.Pprof), c.loadTLS(),
+		c.PayFlags.Validate()}
+	if c.NATSListen != "" {
+		errs = append(errs, checkAddr("nats-listen", c.NATSListen))
+	}
+	if c.NATS != "" {
+		_, err := natsServers(c.NATS)
+		errs = append(errs, err)
+	}
+	if c.Data == "" {
+		errs = append(errs, errors.New("--data must not be empty"))
+	}
+	return errors.Join(errs...)
+}
+
+// loadTLS reads certificate and key, so that a shop that can't use them does
+// not begin to serve.
+func (c *ServeCmd) loadTLS() error {
+	if c.TLSCert == "" && c.TLSKey == "" {
+		return nil
+	}
+	if c.TLSCert == "" || c.TLSKey == "" {
+		return errors.New("--tls-cert and --tls-key go together")
+	}
+	pair, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+	if err != nil {
+		return fmt.Errorf("--tls-cert and --tls-key: %w", err)
+	}
+	c.certificate = &pair
+	return nil
 }
 
 func (c *ServeCmd) shop(t *terminal) ShopConfig {
 	return ShopConfig{Data: c.Data, HTTP: c.HTTP, NATS: c.NATS, NATSListen: c.NATSListen,
-		Only: splitList(c.Only), NoAPI: c.NoAPI, TakeOver: c.TakeOver, TLSCert: c.TLSCert,
-		TLSKey: c.TLSKey, AdminToken: c.AdminToken, Currency: c.Currency, Expiry: c.Expiry,
-		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery, Log: t.Log}
+		Only: splitList(c.Only), NoAPI: c.NoAPI, TakeOver: c.TakeOver, Certificate: c.certificate,
+		AdminToken: c.AdminToken, Currency: c.Currency, Expiry: c.Expiry,
+		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery,
+		Pay: c.PayFlags, Log: t.Log}
 }
 
 // tune sets Go's runtime for actors, unless the environment does. A commit
@@ -58,12 +106,6 @@ func tune() {
 // Run serves until the context ends or a part can't go on.
 func (c *ServeCmd) Run(ctx context.Context, t *terminal) error {
 	tune()
-	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return errors.New("--tls-cert and --tls-key go together")
-	}
-	if c.TickEvery < 100*time.Millisecond || c.TickEvery > time.Hour {
-		return errors.New("--tick-every must be between 100ms and 1h")
-	}
 	stopPprof, err := startPprof(c.Pprof)
 	if err != nil {
 		return err
@@ -80,6 +122,7 @@ func (c *ServeCmd) Run(ctx context.Context, t *terminal) error {
 	select {
 	case <-ctx.Done():
 		t.Log.Info("stopping")
+		err = shop.Drain(c.Drain)
 	case err = <-shop.Failed():
 	}
 	return errors.Join(err, shop.Close(ctx))
@@ -90,6 +133,12 @@ type SetupCmd struct {
 	NATS string `help:"NATS to make them on." required:"" placeholder:"URL"`
 }
 
+// Validate refuses what is not a URL.
+func (c *SetupCmd) Validate() error {
+	_, err := natsServers(c.NATS)
+	return err
+}
+
 // Run makes what is missing and changes what is older than this binary's table.
 func (c *SetupCmd) Run(ctx context.Context, t *terminal) error {
 	nc, err := bus.Connect(nil, c.NATS, "ordo-setup", t.Log)
@@ -97,6 +146,9 @@ func (c *SetupCmd) Run(ctx context.Context, t *terminal) error {
 		return err
 	}
 	defer nc.Close()
+	if err := awaitNATS(ctx, nc, t.Log); err != nil {
+		return err
+	}
 	js, err := bus.NewJetStream(nc, func(*nats.Msg, error) {})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -21,7 +23,12 @@ import (
 	"ordo/actors/coupon"
 	"ordo/actors/goods"
 	"ordo/actors/journal"
+	"ordo/actors/learning"
 	"ordo/actors/order"
+	"ordo/actors/payment"
+	"ordo/actors/payment/gateway"
+	"ordo/actors/payment/sandbox"
+	"ordo/actors/shipping"
 	"ordo/actors/user"
 	"ordo/actors/wallet"
 	"ordo/api/rest"
@@ -39,14 +46,15 @@ type ShopConfig struct {
 	NATS string
 	// NATSListen is the address of the embedded server; empty: none.
 	NATSListen string
-	// Only names the actors to run; empty: all; none alone: an API without
-	// actors.
+	// Only names the actors to run, those of bus.ActorNames; empty: all; none
+	// alone: an API without actors.
 	Only []string
 	// NoAPI runs actors alone.
 	NoAPI bool
 	// TakeOver lets this directory's files own their actors though others did.
-	TakeOver        bool
-	TLSCert, TLSKey string
+	TakeOver bool
+	// Certificate is for HTTPS; nil for HTTP.
+	Certificate *tls.Certificate
 	// AdminToken guards the admin API; empty: the one kept in Data, made at
 	// the first start.
 	AdminToken string
@@ -59,6 +67,7 @@ type ShopConfig struct {
 	MaxUnits int64
 	// TickEvery is the time between two sweeps of deadlines; 0: 30 s.
 	TickEvery time.Duration
+	Pay       PayFlags
 	Log       *slog.Logger
 }
 
@@ -79,10 +88,15 @@ type Shop struct {
 	js     jetstream.JetStream
 	edge   *bus.Edge
 	hosts  []*actors.Host
+	// pay are the payment providers, sandbox the one in this process or nil.
+	pay     *gateway.Gateways
+	sandbox *sandbox.Gateway
 	// http, rest and sessions are nil without an API.
 	http     *http.Server
 	rest     *rest.Server
 	sessions *stores.Sessions
+	// draining is true once requests shall go elsewhere.
+	draining atomic.Bool
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -91,8 +105,8 @@ type Shop struct {
 
 // specs are all domains.
 func specs() []*actors.Spec {
-	return []*actors.Spec{goods.Spec(), coupon.Spec(), wallet.Spec(), user.Spec(), journal.Spec(),
-		order.Spec()}
+	return []*actors.Spec{goods.Spec(), coupon.Spec(), wallet.Spec(), payment.Spec(),
+		learning.Spec(), shipping.Spec(), user.Spec(), journal.Spec(), order.Spec()}
 }
 
 // StartShop starts what the configuration asks for. The HTTP address answers
@@ -101,6 +115,7 @@ func StartShop(ctx context.Context, cfg ShopConfig) (*Shop, error) {
 	cfg.Currency = cmp.Or(cfg.Currency, "GBP")
 	cfg.Expiry = cmp.Or(cfg.Expiry, 15*time.Minute)
 	cfg.SubmitDeadline = cmp.Or(cfg.SubmitDeadline, time.Minute)
+	cfg.Pay.setDefaults()
 	s := &Shop{cfg: cfg, failed: make(chan error, 1)}
 	var run context.Context
 	run, s.cancel = context.WithCancel(context.Background())
@@ -121,62 +136,18 @@ func (s *Shop) start(ctx, run context.Context) error {
 		return err
 	}
 	if s.runs("order") {
-		s.wg.Go(func() { s.configureOrders(run) })
 		s.wg.Go(func() { s.removeFromCarts(run) })
 	}
-	if s.cfg.NoAPI {
-		return nil
-	}
-	return s.startAPI(ctx, run)
-}
-
-// connect embeds a NATS server or joins one, and makes the streams.
-func (s *Shop) connect(ctx context.Context) (err error) {
-	if s.cfg.NATS == "" {
-		// A second server on the same streams would destroy them.
-		if s.lock, err = stores.Lock(filepath.Join(s.cfg.Data, "lock")); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
-		if s.server, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(s.cfg.Data, "nats"),
-			Listen: s.cfg.NATSListen, Log: s.cfg.Log.With("part", "nats-server")}); err != nil {
+	s.configureActors(run)
+	if !s.cfg.NoAPI {
+		if err := s.startAPI(ctx, run); err != nil {
 			return err
 		}
-		s.NATSURL = s.server.URL()
-	}
-	if s.nc, err = s.dial("ordo-edge"); err != nil {
+	} else if err := s.gateways(); err != nil {
 		return err
 	}
-	if s.js, err = bus.NewJetStream(s.nc, func(m *nats.Msg, err error) {
-		s.cfg.Log.Warn("publish failed", "subject", m.Subject, "err", err)
-	}); err != nil {
-		return err
-	}
-	if err := setupStreams(ctx, s.js); err != nil {
-		return err
-	}
-	s.edge = bus.NewEdge(s.nc, s.js)
-	if len(s.cfg.Only) == 0 {
-		return nil // all actors are in this process and notify the edge
-	}
-	return s.edge.Listen()
-}
-
-func (s *Shop) dial(name string) (*nats.Conn, error) {
-	return bus.Connect(s.server, s.cfg.NATS, name, s.cfg.Log.With("part", "nats"))
-}
-
-// setupStreams makes the streams and buckets; a user who may not do that can
-// go on when they are all there.
-func setupStreams(ctx context.Context, js jetstream.JetStream) error {
-	const wait = 30 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	err := bus.Setup(ctx, js)
-	if err == nil {
-		return nil
-	}
-	if cerr := bus.Check(ctx, js); cerr != nil {
-		return errors.Join(err, cerr)
+	if s.runs("payment") {
+		s.callProviders(run)
 	}
 	return nil
 }
@@ -192,12 +163,6 @@ const noActors = "none"
 func (s *Shop) startActors(ctx context.Context) error {
 	if slices.Equal(s.cfg.Only, []string{noActors}) {
 		return nil
-	}
-	for _, name := range s.cfg.Only {
-		if !slices.Contains(bus.ActorNames(), name) {
-			return fmt.Errorf("there is no actor %q; the actors are %s", name,
-				strings.Join(bus.ActorNames(), ", "))
-		}
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -223,9 +188,10 @@ func (s *Shop) startActors(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// ready tells whether all actors of this process are ready, and how each is.
+// ready tells whether all actors of this process are ready and it is not about
+// to end, and how each actor is.
 func (s *Shop) ready() (bool, any) {
-	ok := s.edge.Connected() && (s.sessions == nil || !s.sessions.Held())
+	ok := !s.draining.Load() && s.edge.Connected() && (s.sessions == nil || !s.sessions.Held())
 	all := make([]actors.Status, 0, len(s.hosts))
 	for _, h := range s.hosts {
 		status := h.Status()
@@ -247,7 +213,25 @@ func (s *Shop) fail(err error) {
 // Failed carries the error that a part of the shop can't go on after.
 func (s *Shop) Failed() <-chan error { return s.failed }
 
-// Close drains HTTP, has the actors finish their batches and closes
+// Drain says that the shop is not ready any more and serves on for a while, so
+// that a load balancer learns of it before the address is closed. It ends when
+// a part of the shop can't go on, with its error.
+func (s *Shop) Drain(wait time.Duration) error {
+	s.draining.Store(true)
+	if s.http == nil {
+		return nil
+	}
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// Close finishes the requests of HTTP, has the actors finish their batches and closes
 // everything. It may be called after a start that failed.
 func (s *Shop) Close(ctx context.Context) error {
 	errs := s.closeAPI(ctx)
@@ -265,6 +249,9 @@ func (s *Shop) Close(ctx context.Context) error {
 		wg.Go(func() { closed[i] = h.Close() })
 	}
 	wg.Wait()
+	if s.sandbox != nil {
+		errs = append(errs, s.sandbox.Close())
+	}
 	if s.nc != nil {
 		s.nc.Close()
 	}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"ordo/bus"
+	"ordo/stores"
+)
+
+// damage is a file that can't be read as an actor's.
+type damage struct {
+	File    string `json:"file"`
+	Problem string `json:"problem"`
+}
+
+// String is for people.
+func (d damage) String() string { return d.File + " is damaged: " + d.Problem }
+
+// auditOrder is the order in which the actors' files are read. The order actor
+// comes last, so that whatever the others have done was asked for by what is
+// read of orders.
+func auditOrder() []string {
+	names := slices.DeleteFunc(slices.Clone(bus.ActorNames()), func(name string) bool {
+		return name == "order"
+	})
+	return append(names, "order")
+}
+
+func actorFile(dir, actor string) string { return filepath.Join(dir, "actors", actor+".db") }
+
+// find looks for the file of each actor in all directories.
+func (a *audit) find(dirs []string) error {
+	for _, actor := range auditOrder() {
+		for _, dir := range dirs {
+			path := actorFile(dir, actor)
+			_, err := os.Stat(path)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				return err
+			case a.files[actor] != "":
+				return fmt.Errorf("actor %s has two files: %s and %s", actor, a.files[actor], path)
+			default:
+				a.files[actor] = path
+			}
+		}
+		if a.files[actor] == "" {
+			a.result.Missing = append(a.result.Missing, actor+".db")
+		}
+	}
+	if len(a.files) == 0 {
+		return fmt.Errorf("there are no actors' files in %v", dirs)
+	}
+	return nil
+}
+
+// checkPages sets the files aside that SQLite can't read to their end.
+func (a *audit) checkPages(ctx context.Context) error {
+	a.result.Checks = append(a.result.Checks, "pages")
+	for _, actor := range auditOrder() {
+		if a.files[actor] == "" {
+			continue
+		}
+		problem, err := pageProblem(ctx, a.files[actor], "_actor")
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.files[actor], err)
+		}
+		if problem != "" {
+			a.result.Damaged = append(a.result.Damaged, damage{actor + ".db", problem})
+			delete(a.files, actor)
+		}
+	}
+	return nil
+}
+
+// pageProblem is what is wrong with a file's pages; empty when nothing is. A
+// file that has not the table is nobody's.
+func pageProblem(ctx context.Context, path, table string) (problem string, err error) {
+	db, err := stores.OpenReadOnly(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&problem)
+	if err == nil && problem == "ok" {
+		problem = ""
+		// An empty file is whole.
+		err = db.QueryRowContext(ctx, `SELECT iif(count(*) = 0, 'it has no table ' || ?1, '')
+			FROM sqlite_schema WHERE name = ?1`, table).Scan(&problem)
+	}
+	if isDamage(err) {
+		return err.Error(), nil
+	}
+	return strings.Join(strings.Fields(problem), " "), err
+}
+
+// isDamage tells what is wrong in a file from what keeps it from being read.
+func isDamage(err error) bool {
+	var e *sqlite.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	// The low byte is the kind of the error.
+	code := e.Code() & 0xff
+	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+}
+
+// open attaches all files to one connection, each under its actor's name, and
+// fixes what is read of each, in the order of auditOrder.
+func (a *audit) open(ctx context.Context) (db *sql.DB, err error) {
+	var names []string
+	for _, actor := range auditOrder() {
+		if a.files[actor] != "" {
+			names = append(names, actor)
+		}
+	}
+	if db, err = stores.OpenReadOnly(a.files[names[0]]); err != nil {
+		return nil, err
+	}
+	if a.conn, err = db.Conn(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	for _, actor := range names {
+		if err == nil {
+			err = a.exec(ctx, `ATTACH ? AS "`+actor+`"`, readOnlyURI(a.files[actor]))
+		}
+	}
+	if err == nil {
+		err = a.attachSandbox(ctx)
+	}
+	if err == nil {
+		err = a.exec(ctx, "BEGIN")
+	}
+	for _, actor := range names {
+		if err == nil {
+			// The first read of a file fixes what is seen of it.
+			var n int
+			err = a.conn.QueryRowContext(ctx, `SELECT count(*) FROM "`+actor+`"._actor`).Scan(&n)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.conn.Close(), db.Close())
+	}
+	return db, nil
+}
