@@ -25,7 +25,8 @@ func TestBadMessagesInABatch(t *testing.T) {
 		"refusal":    {Write: []int{100}, Send: []int{100}, Configure: "bad", Refuse: true},
 	}
 	for name, m := range bad {
-		for _, places := range [][]int{{0}, {9}, {4}, {0, 1, 2}, {3, 5, 9}, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9}} {
+		for _, places := range [][]int{{0}, {9}, {4}, {0, 1, 2}, {3, 5, 9},
+			{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}} {
 			t.Run(fmt.Sprint(name, places), func(t *testing.T) {
 				a := actorstest.New(t, probeSpec())
 				var in []actors.Delivery

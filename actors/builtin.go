@@ -53,8 +53,10 @@ func (e *Engine) tick(tx *Tx) error {
 
 func (e *Engine) endpoints() map[string]Endpoint {
 	m := map[string]Endpoint{
-		api.EndpointResult: {api.EndpointResult, "What became of a message from an edge, by its id.", getResult, nil},
-		api.EndpointDead:   {api.EndpointDead, "Messages that could not be handled.", listLetters, nil},
+		api.EndpointResult: {api.EndpointResult,
+			"What became of a message from an edge, by its id.", getResult, nil},
+		api.EndpointDead: {api.EndpointDead,
+			"Messages that could not be handled.", listLetters, nil},
 	}
 	for _, q := range e.Spec.Queries {
 		m[q.Name] = q

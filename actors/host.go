@@ -110,7 +110,8 @@ func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
 }
 
 func (h *Host) open(ctx context.Context) (err error) {
-	if h.engine, err = OpenEngine(ctx, h.spec, filepath.Join(h.cfg.Dir, h.spec.Name+".db")); err != nil {
+	path := filepath.Join(h.cfg.Dir, h.spec.Name+".db")
+	if h.engine, err = OpenEngine(ctx, h.spec, path); err != nil {
 		return err
 	}
 	if h.nc, err = h.cfg.Connect("ordo-" + h.spec.Name); err != nil {

@@ -127,7 +127,8 @@ func (l *lease) take(ctx context.Context) (fence bool, err error) {
 func (l *lease) mayTake(held *leaseEntry) error {
 	mine := l.entryNow(false)
 	switch {
-	case held.Owner == mine.Owner && (held.Released || held.Host == mine.Host && held.File == mine.File):
+	case held.Owner == mine.Owner &&
+		(held.Released || held.Host == mine.Host && held.File == mine.File):
 		return nil // the file lock proves that nobody else has this file
 	case held.Owner == mine.Owner:
 		if age := time.Since(held.Renewed.Std()); age < leaseHolds {

@@ -74,7 +74,8 @@ type Attempt struct {
 	Problem *Error `json:"problem,omitempty"`
 }
 
-// Link is how a shopper pays an attempt: one of its fields is set.
+// Link is how a shopper pays an attempt: one of URL, OrderString and QRCode is
+// set.
 type Link struct {
 	// URL is a page to open in a browser.
 	URL string `json:"url,omitempty"`
