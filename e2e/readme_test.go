@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,7 +22,14 @@ var readmeBlock = regexp.MustCompile("<!-- test: (.+) -->\n```sh\n((?s:.*?)\n)``
 // readmeURL is where the README's shop is.
 const readmeURL = "http://127.0.0.1:8080"
 
-// ACCEPT P1
+// readmeWait is how long the README's commands may take, which wait for what
+// comes a moment later.
+const readmeWait = 3 * time.Minute
+
+// problemBody is how the body of an answer begins that is not a success.
+var problemBody = regexp.MustCompile(`"title":"[^"]*","status":[45]`)
+
+// ACCEPT P1 Y2 Y3 Y9 L1 L3
 // The commands of the README do what it says, on a demo as it tells to start
 // one.
 func TestReadmeCommands(t *testing.T) {
@@ -30,7 +38,7 @@ func TestReadmeCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	blocks := readmeBlock.FindAllStringSubmatch(string(text), -1)
-	if len(blocks) < 8 {
+	if len(blocks) < 18 {
 		t.Fatalf("only %d blocks", len(blocks))
 	}
 	const next = "=== next block"
@@ -40,7 +48,10 @@ func TestReadmeCommands(t *testing.T) {
 	}
 	url, token := demo(t)
 	dir := t.TempDir()
-	cmd := exec.Command("sh", "-e", "-c", strings.ReplaceAll(script, readmeURL, url))
+	ctx, cancel := context.WithTimeout(t.Context(), readmeWait)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-e", "-c", strings.ReplaceAll(script, readmeURL, url))
+	cmd.WaitDelay = time.Second // of what it has started
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "ADMIN="+token, "PATH="+buildCurl(t)+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
@@ -48,12 +59,15 @@ func TestReadmeCommands(t *testing.T) {
 		t.Fatalf("sh: %v\n%s", err, out)
 	}
 	printed := strings.Split(string(out), next)
+	if len(printed) <= len(blocks) {
+		t.Fatalf("the commands stopped:\n%s", out)
+	}
 	for i, b := range blocks {
 		if !strings.Contains(printed[i], b[1]) {
 			t.Errorf("not printed: %s\n%s\nbut:\n%s", b[1], b[2], printed[i])
 		}
 		// One block shows a refusal, and says so.
-		if strings.Contains(printed[i], `"title":`) && b[1] != "out_of_stock" {
+		if problemBody.MatchString(printed[i]) && b[1] != "out_of_stock" {
 			t.Errorf("refused:\n%s\n%s", b[2], printed[i])
 		}
 	}
@@ -128,6 +142,101 @@ func TestDocumentsAreComplete(t *testing.T) {
 	for _, b := range bus.Buckets() {
 		want("`"+b.Name+"`", days(b.TTL), mebibytes(b.MaxBytes), b.Description)
 	}
+}
+
+// named are lists in the code of which every word begins a row of a table in
+// a document.
+var named = []struct {
+	code  string
+	word  *regexp.Regexp
+	doc   string
+	least int
+}{
+	{"../actors/order/order.go", regexp.MustCompile(`(?m)(?:name:|step\w+ +=) "([a-z]+\.[a-z]+)"`),
+		"../docs/architecture.md", 14},
+	{"../api/payment.go", regexp.MustCompile(`Incident[A-Z]\w+ += "([a-z_]+)"`),
+		"../docs/operations.md", 8},
+}
+
+// The steps of an order and the kinds of incidents are all documented.
+func TestDocumentsNameAll(t *testing.T) {
+	for _, n := range named {
+		code, doc := read(t, n.code), read(t, n.doc)
+		all := n.word.FindAllStringSubmatch(code, -1)
+		if len(all) < n.least {
+			t.Errorf("%s: only %d words", n.code, len(all))
+		}
+		for _, w := range all {
+			if !strings.Contains(doc, "\n| `"+w[1]+"` |") {
+				t.Errorf("%s has no row for %s", n.doc, w[1])
+			}
+		}
+	}
+}
+
+var (
+	// quote is a block of code that stands in a file named before it.
+	quote = regexp.MustCompile("`(actors/[a-z/]+\\.go)`, and by nothing else:\n\n" +
+		"```go\n((?s:.*?))\n```|From `(actors/[a-z/]+\\.go)`:\n\n```go\n((?s:.*?))\n```")
+	link    = regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	fenced  = regexp.MustCompile("(?ms)^```.*?^```$")
+	// dropped are the characters that a heading's anchor lacks.
+	dropped = regexp.MustCompile(`[^a-z0-9 _-]`)
+)
+
+// What the guide quotes stands in the code, and links between the documents
+// lead somewhere.
+func TestDocumentsHold(t *testing.T) {
+	quotes := quote.FindAllStringSubmatch(read(t, "../docs/adding-a-domain.md"), -1)
+	if len(quotes) != 2 {
+		t.Errorf("%d quotes", len(quotes))
+	}
+	for _, q := range quotes {
+		code := read(t, "../"+q[1]+q[3])
+		for _, part := range strings.Split(q[2]+q[4], "\n\n") {
+			if !strings.Contains(words(code), words(part)) {
+				t.Errorf("%s has changed:\n%s", q[1]+q[3], part)
+			}
+		}
+	}
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) < 5 {
+		t.Fatal(pages, err)
+	}
+	for _, page := range append(pages, "../README.md") {
+		for _, l := range link.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, page), ""), -1) {
+			to := page
+			if l[1] != "" {
+				to = filepath.Join(filepath.Dir(page), l[1])
+			}
+			if text := read(t, to); l[2] != "" && !anchors(text)[l[2]] {
+				t.Errorf("%s: there is no %s in %s", page, l[2], to)
+			}
+		}
+	}
+}
+
+// anchors are those of a page's headings.
+func anchors(page string) map[string]bool {
+	all := map[string]bool{}
+	for _, h := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(page, ""), -1) {
+		name := dropped.ReplaceAllString(strings.ToLower(h[1]), "")
+		all["#"+strings.ReplaceAll(name, " ", "-")] = true
+	}
+	return all
+}
+
+// words is a text with its white space made alike.
+func words(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func days(d time.Duration) string {
