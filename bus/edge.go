@@ -194,7 +194,8 @@ func decodeResult(r *api.Result, body []byte, value any) error {
 }
 
 // await publishes and waits for the result: by wake-up, and by asking.
-func (e *Edge) await(ctx context.Context, w *Watch, to api.Route, body []byte) (*api.Result, error) {
+func (e *Edge) await(ctx context.Context, w *Watch, to api.Route, body []byte) (
+	*api.Result, error) {
 	id, subject, lost := w.key, MailboxSubject(to.Actor, to.Verb), e.reach.lost()
 	_, failed := Publish(e.js, subject, id, nil, body)
 	published := time.Now()

@@ -45,6 +45,7 @@ func orderMistakes(s *shopper, o *api.Order, sku string) []bad {
 		{"POST", "/v1/checkouts", checkoutBody(sku, -3), 422, invalid, "quantity"},
 		{"POST", "/v1/orders", change("address_id", "adr_0"), 422, invalid, "address_id"},
 		{"POST", "/v1/orders", change("pay_method", "shells"), 422, invalid, "pay_method"},
+		{"POST", "/v1/orders", change("pay_method", "wechat"), 422, invalid, "pay_method"},
 		{"POST", "/v1/orders", change("channel", "fax"), 422, invalid, "channel"},
 		{"POST", "/v1/orders", change("lines", []any{}), 422, invalid, "lines"},
 		{"POST", "/v1/orders", change("lines", []any{map[string]any{"sku": sku, "quantity": 2}}), 422,
@@ -98,11 +99,18 @@ func cartMistakes(sku string) []bad {
 			"quantity"},
 		{"POST", "/v1/cart/lines", raw(`{"sku":"` + sku + `","quantity":9223372036854775808}`), 422,
 			invalid, "quantity"},
+		{"POST", "/v1/cart/lines", raw(`{"sku":"` + sku + `","quantity":1e400}`), 422, invalid,
+			"quantity"},
+		{"POST", "/v1/cart/lines", raw(`{"sku":"` + sku + `","quantity":1e2}`), 422, invalid,
+			"quantity"},
+		{"POST", "/v1/cart/lines", raw(`{"SKU":"` + sku + `","quantity":1}`), 422, invalid, "SKU"},
+		{"POST", "/v1/cart/lines", raw(`{"sku":"` + sku + `","quantity":1,"quantity":2}`), 422,
+			invalid, "quantity"},
 		{"POST", "/v1/cart/lines", checkoutBody(sku, 0), 422, invalid, "quantity"},
 		{"POST", "/v1/cart/lines", checkoutBody(sku, -1), 422, invalid, "quantity"},
 		{"POST", "/v1/cart/lines", checkoutBody(sku, api.MaxQuantity+1), 422, invalid, "quantity"},
 		{"POST", "/v1/cart/lines", checkoutBody("nothing", 1), 422, api.CodeUnknownSKU, "sku"},
-		{"POST", "/v1/cart/lines", map[string]any{"quantity": 1}, 422, invalid, ""},
+		{"POST", "/v1/cart/lines", map[string]any{"quantity": 1}, 422, invalid, "sku"},
 		{"PUT", line, map[string]any{}, 422, invalid, ""},
 		{"PUT", line, map[string]any{"quantity": -5}, 422, invalid, "quantity"},
 		{"PUT", line, map[string]any{"selected": "yes"}, 422, invalid, "selected"},
@@ -124,6 +132,7 @@ func accountMistakes(s *shopper) []bad {
 		{"POST", "/v1/addresses", address("lines", []string{}), 422, invalid, "lines"},
 		{"POST", "/v1/addresses", address("lines", []string{"1", "2", "3", "4", "5", "6"}), 422,
 			invalid, "lines"},
+		{"POST", "/v1/addresses", address("lines", []string{"1", "\n"}), 422, invalid, "lines[1]"},
 		{"POST", "/v1/addresses", address("country", "England"), 422, invalid, "country"},
 		{"POST", "/v1/addresses", address("id", s.address), 422, invalid, "id"},
 		{"PUT", "/v1/addresses/nothing", addressBody(sender), 404, api.CodeNotFound, ""},
@@ -203,6 +212,9 @@ func adminMistakes(s *shopper, sku string) []bad {
 		{"POST", "/admin/v1/coupons", coupon("amount", gbp(-1)), 422, invalid, at + "amount.amount"},
 		{"POST", "/admin/v1/coupons", coupon("amount", api.Money{Amount: 1, Currency: "gbp"}), 422,
 			invalid, at + "amount.currency"},
+		{"POST", "/admin/v1/coupons", coupon("amount", api.Money{Amount: 1, Currency: "USD"}), 422,
+			invalid, at + "amount.currency"},
+		{"POST", "/admin/v1/coupons", coupon("user", "usr_nobody"), 404, api.CodeNotFound, at + "user"},
 		{"POST", "/admin/v1/coupons", coupon("minimum", gbp(-1)), 422, invalid, at + "minimum.amount"},
 		{"POST", "/admin/v1/coupons", coupon("valid_until", "2019-01-01T00:00:00Z"), 422, invalid,
 			at + "valid_until"},
@@ -213,7 +225,10 @@ func adminMistakes(s *shopper, sku string) []bad {
 		{"POST", "/admin/v1/wallets/credit", credit("amount", gbp(1<<60)), 422, invalid,
 			"amount.amount"},
 		{"POST", "/admin/v1/wallets/credit", credit("amount", 5), 422, invalid, "amount"},
-		{"POST", "/admin/v1/wallets/credit", credit("user", "shop:issued"), 422, invalid, "user"},
+		{"POST", "/admin/v1/wallets/credit", credit("user", "shop:issued"), 404, api.CodeNotFound,
+			"user"},
+		{"POST", "/admin/v1/wallets/credit", credit("amount", api.Money{Amount: 1, Currency: "USD"}),
+			422, invalid, "amount.currency"},
 		{"POST", "/admin/v1/wallets/credit", credit("reason", ""), 422, invalid, "reason"},
 		{"POST", "/admin/v1/users", user("role", "king"), 422, invalid, "users[0].role"},
 		{"POST", "/admin/v1/users", user("email", "nobody"), 422, invalid, "users[0].email"},
@@ -297,8 +312,8 @@ func tryBadCSV(t *testing.T, p *process) {
 	} {
 		r := p.admin().problem("POST", "/admin/v1/products:import", c.csv, 422, api.CodeInvalid)
 		rows := decode[[]rest.RowError](t, r.Data)
-		if len(rows) != 1 || rows[0].Row != c.row || rows[0].Place != c.place ||
-			!strings.HasPrefix(r.Place, "rows["+strconv.Itoa(c.row)+"]") {
+		at := strings.TrimSuffix("rows["+strconv.Itoa(c.row)+"]."+c.place, ".")
+		if len(rows) != 1 || rows[0].Row != c.row || rows[0].Place != c.place || r.Place != at {
 			t.Errorf("%q: %+v at %s, want row %d %s", c.csv, rows, r.Place, c.row, c.place)
 		}
 	}

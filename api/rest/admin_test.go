@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"ordo/api"
 	"ordo/bus"
 )
@@ -223,9 +225,9 @@ func TestCreditsAndCouponsAreChecked(t *testing.T) {
 func TestPagesOfDeadLetters(t *testing.T) {
 	s := newShop(t)
 	const letters = 5
-	for range letters {
-		if _, err := s.js.Publish(t.Context(), bus.MailboxSubject("coupon", "restore"),
-			[]byte("no JSON")); err != nil {
+	for i := range letters {
+		if _, err := s.js.Publish(t.Context(), bus.MailboxSubject("coupon", "issue"),
+			[]byte("no JSON"), jetstream.WithMsgID(fmt.Sprint("dead-", i))); err != nil {
 			t.Fatal(err)
 		}
 	}

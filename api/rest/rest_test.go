@@ -257,7 +257,8 @@ func TestPanicIsAnswered(t *testing.T) {
 func TestOperationsAskWhoCalls(t *testing.T) {
 	s := alone(t, nil)
 	open := map[string]bool{"register": true, "login": true, "make-guest": true,
-		"list-products": true, "get-product": true, "get-sku": true}
+		"list-products": true, "get-product": true, "get-sku": true, "list-courses": true,
+		"get-course": true}
 	n := 0
 	for _, op := range operations(t, s) {
 		if open[op.ID] {
@@ -327,7 +328,11 @@ func TestOpenAPI(t *testing.T) {
 		"receive-stock", "adjust-stock", "list-stock-ledger", "issue-coupons", "credit-wallet",
 		"make-users", "list-all-orders",
 		"get-any-order", "list-steps", "cancel-any-order", "list-dead", "settle-dead",
-		"list-journal"} {
+		"list-journal", "pay-order", "get-payment", "list-payments", "get-any-payment",
+		"list-pay-log", "list-incidents", "ask-refund", "list-refunds", "list-all-refunds",
+		"get-any-refund", "refund-order", "grant-refund", "deny-refund", "get-shipment",
+		"list-shipments", "ship-order", "receive-shipment", "list-courses", "get-course",
+		"import-courses", "list-enrolments", "list-students"} {
 		if !ids[id] {
 			t.Errorf("%s is not in the document", id)
 		}

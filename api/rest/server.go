@@ -206,8 +206,11 @@ type moment struct{}
 
 // Schema implements huma.SchemaProvider.
 func (moment) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeString, Format: "date-time", Nullable: true,
-		Description: "RFC 3339; null for never."}
+	s := &huma.Schema{Type: huma.TypeString, Format: "date-time", Nullable: true,
+		Pattern:            "^(1[7-9]|2[01])[0-9]{2}-", // a Time has nanoseconds and ends in 2262
+		PatternDescription: "a year from 1700 to 2199", Description: "RFC 3339; null for never."}
+	s.PrecomputeMessages()
+	return s
 }
 
 func (s *Server) routes() {

@@ -20,7 +20,10 @@ import (
 	"ordo/actors/coupon"
 	"ordo/actors/goods"
 	"ordo/actors/journal"
+	"ordo/actors/learning"
 	"ordo/actors/order"
+	"ordo/actors/payment"
+	"ordo/actors/shipping"
 	"ordo/actors/user"
 	"ordo/actors/wallet"
 	"ordo/api"
@@ -48,7 +51,7 @@ type shop struct {
 }
 
 var specs = []func() *actors.Spec{order.Spec, goods.Spec, coupon.Spec, wallet.Spec, user.Spec,
-	journal.Spec}
+	journal.Spec, payment.Spec, learning.Spec, shipping.Spec}
 
 // newShop starts a shop, of whose edge the configuration may be changed.
 func newShop(t *testing.T, change ...func(*rest.Config)) *shop {

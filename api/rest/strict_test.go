@@ -45,6 +45,8 @@ func TestBodiesAreReadStrictly(t *testing.T) {
 		{"point", credit, money("1.0"), "amount.amount"},
 		{"large exponent", credit, money("-1e300"), "amount.amount"},
 		{"over 64 bits", credit, money("9223372036854775808"), "amount.amount"},
+		{"year", coupons, `{"coupons":[{"user":"u","name":"n","amount":{"amount":1,"currency":"GBP"},` +
+			`"valid_from":"0001-01-01T00:00:00Z","valid_until":null}]}`, "coupons[0].valid_from"},
 		{"fraction", credit, money("1.5"), "amount.amount"},
 		{"elsewhere", receive, `{"sku":"a","quantity":1e400}`, "quantity"},
 	} {

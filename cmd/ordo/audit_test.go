@@ -227,7 +227,12 @@ func TestAuditReportsIncidentsAsWarnings(t *testing.T) {
 // tamper changes a file behind its actor's back.
 func tamper(t *testing.T, dir, actor, change string) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+url.PathEscape(actorFile(dir, actor)))
+	tamperFile(t, actorFile(dir, actor), change)
+}
+
+func tamperFile(t *testing.T, path, change string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(path))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"slices"
 	"strings"
@@ -22,9 +23,13 @@ const demoDay = "2011-11-17"
 // temporary files on this machine.
 const demoPassword = "ordo-demo"
 
+// demoUnpaid leaves every so manieth of the day's orders to be paid by hand.
+const demoUnpaid = 10
+
 // DemoCmd runs a shop on temporary files with sample data: two catalogues,
-// users with coupons and balances, and a day of a retailer's real orders. It
-// serves until it is stopped.
+// users with coupons and balances, and a day of a retailer's real orders, most
+// of them paid at the sandbox and some refunded in part. It serves until it is
+// stopped.
 type DemoCmd struct {
 	Once bool   `help:"Print the summary and exit."`
 	HTTP string `help:"Address of the REST API." default:"127.0.0.1:8080"`
@@ -46,6 +51,9 @@ type demo struct {
 	logins  []string
 	replay  *replayResult
 	started time.Time
+	// unpaid is an order that waits for payment, and cashier where it is paid.
+	unpaid  *api.Order
+	cashier string
 }
 
 // Run implements the command.
@@ -95,19 +103,49 @@ func (d *demo) fill(ctx context.Context, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	day := &trace{Skips: map[string]int{}}
-	for _, inv := range week.Invoices {
-		if strings.HasPrefix(inv.At, demoDay) {
-			day.Invoices = append(day.Invoices, inv)
-		}
-	}
 	// Half as much again as was sold that day, so that something is left.
-	r := &replay{admin: d.admin, goods: goods, trace: day, factor: big.NewRat(3, 2), width: 16}
+	r := &replay{admin: d.admin, goods: goods, trace: week.day(demoDay), factor: big.NewRat(3, 2),
+		width: 16, pay: true, unpaid: demoUnpaid}
 	if isTerminal(progress) {
 		r.progress = progress
 	}
-	d.replay, err = r.run(ctx)
-	return err
+	if d.replay, err = r.run(ctx); err != nil {
+		return err
+	}
+	return d.findCashier(ctx, r)
+}
+
+// day is a trace with what was sold on a day, and the cancellations of it that
+// came on the same day.
+func (t *trace) day(date string) *trace {
+	day := &trace{}
+	sold := map[string]bool{}
+	for _, inv := range t.Invoices {
+		if strings.HasPrefix(inv.At, date) {
+			day.Invoices = append(day.Invoices, inv)
+			sold[inv.No] = true
+		}
+	}
+	for _, c := range t.Cancels {
+		if strings.HasPrefix(c.At, date) && sold[c.Ref] {
+			day.Cancels = append(day.Cancels, c)
+		}
+	}
+	return day
+}
+
+// findCashier opens an attempt to pay one of the orders that were left.
+func (d *demo) findCashier(ctx context.Context, r *replay) error {
+	for _, id := range slices.Sorted(maps.Keys(r.open)) {
+		o := &api.Order{ID: id}
+		a, err := r.open[id].attempt(ctx, o)
+		if err != nil {
+			return err
+		}
+		d.unpaid, d.cashier = &api.Order{ID: id, Due: a.Amount}, a.Link.URL
+		return nil
+	}
+	return nil
 }
 
 // importLuma puts products with sizes and colours on sale. Their prices are
@@ -179,6 +217,16 @@ func (d *demo) endow(ctx context.Context, user string) error {
 	return err
 }
 
+// cashierHint says how to pay an order by hand.
+func (d *demo) cashierHint() string {
+	const hint = "POST /v1/orders/{id}/payments answers a link to the sandbox's cashier"
+	if d.unpaid == nil {
+		return hint
+	}
+	return fmt.Sprintf("%s; that of %s over %s, no real money:\n         %s", hint, d.unpaid.ID,
+		d.unpaid.Due, d.cashier)
+}
+
 func (d *demo) banner(w io.Writer, once bool) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "ordo demo, ready after %.1f s\n", time.Since(d.started).Seconds())
@@ -191,7 +239,7 @@ func (d *demo) banner(w io.Writer, once bool) error {
 	if !once {
 		lines = slices.Concat([][2]string{{"API", d.shop.URL + "/v1/products?search=hoodie"},
 			{"docs", d.shop.URL + "/docs"}, {"admin", d.shop.URL + "/admin/v1, token " +
-				d.shop.AdminToken}, {"nats", d.shop.NATSURL}}, lines)
+				d.shop.AdminToken}, {"nats", d.shop.NATSURL}, {"pay", d.cashierHint()}}, lines)
 	}
 	for _, l := range lines {
 		if l[1] != "" {

@@ -24,13 +24,17 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1 // it did not work, or an audit found something
-	exitUsage  = 2 // the command line or the configuration is wrong
+	exitUsage  = 2 // the command line, the configuration or an input file is wrong
 	exitKilled = 130
 )
 
 // errFound ends a command that did its work and found something wrong, which
 // it has already printed.
 var errFound = errors.New("deviations found")
+
+// errUnreadable ends a command that can't tell, because what it was given can't
+// be read.
+var errUnreadable = errors.New("unreadable")
 
 // cli is the whole command line. A flag is taken from the command line, else
 // from the environment (ORDO_ and its name), else from the file of --config,
@@ -40,14 +44,15 @@ type cli struct {
 	LogLevel  string          `help:"Least level to log." enum:"debug,info,warn,error" default:"info"`
 	LogFormat string          `help:"Log as text or JSON." enum:"auto,text,json" default:"auto"`
 
-	Serve   ServeCmd   `cmd:"" help:"Run the shop, or some of its actors."`
-	Setup   SetupCmd   `cmd:"" help:"Make the streams and buckets of a shop."`
-	Demo    DemoCmd    `cmd:"" help:"Run a shop with sample data on temporary files."`
-	Replay  ReplayCmd  `cmd:"" help:"Run a trace of real orders through a shop."`
-	Bench   BenchCmd   `cmd:"" help:"Measure orders per second over HTTP."`
-	Audit   AuditCmd   `cmd:"" help:"Check that stock, money, coupons and orders add up."`
-	Sandbox SandboxCmd `cmd:"" help:"Run a payment gateway to try a shop with, alone."`
-	Version VersionCmd `cmd:"" help:"Print the version."`
+	Serve     ServeCmd     `cmd:"" help:"Run the shop, or some of its actors."`
+	Setup     SetupCmd     `cmd:"" help:"Make the streams and buckets of a shop."`
+	Demo      DemoCmd      `cmd:"" help:"Run a shop with sample data on temporary files."`
+	Replay    ReplayCmd    `cmd:"" help:"Run a trace of real orders through a shop."`
+	Bench     BenchCmd     `cmd:"" help:"Measure orders per second over HTTP."`
+	Audit     AuditCmd     `cmd:"" help:"Check that stock, money, coupons and orders add up."`
+	Sandbox   SandboxCmd   `cmd:"" help:"Run a payment gateway to try a shop with, alone."`
+	Reconcile ReconcileCmd `cmd:"" help:"Compare the pay log with a gateway's statement."`
+	Version   VersionCmd   `cmd:"" help:"Print the version."`
 }
 
 // terminal is where a command writes and logs.
@@ -89,6 +94,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return exitKilled
+	case errors.Is(err, errUnreadable):
+		fmt.Fprintln(stderr, "ordo:", err)
+		return exitUsage
 	case err != nil:
 		fmt.Fprintln(stderr, "ordo:", err)
 		return exitFailed

@@ -30,13 +30,13 @@ import (
 type PayFlags struct {
 	PublicURL string `help:"Where providers and browsers reach the shop; its own address if not said." placeholder:"URL"`
 
-	AlipayGateway   string `help:"Alipay's gateway." default:"https://openapi.alipay.com/gateway.do" placeholder:"URL"`
+	AlipayGateway   string `help:"Alipay's gateway." default:"https://openapi.alipay.com/gateway.do"`
 	AlipayAppID     string `help:"App id at Alipay; empty: not offered." placeholder:"ID"`
 	AlipaySellerID  string `help:"Seller's account number at Alipay." placeholder:"ID"`
 	AlipayKey       string `help:"The app's private key, PEM or base64." placeholder:"FILE"`
 	AlipayPublicKey string `help:"Alipay's public key, PEM or base64." placeholder:"FILE"`
 
-	StripeURL    string `help:"Stripe's API." default:"https://api.stripe.com" placeholder:"URL"`
+	StripeURL    string `help:"Stripe's API." default:"https://api.stripe.com"`
 	StripeKey    string `help:"Secret key at Stripe; empty: not offered." placeholder:"KEY"`
 	StripeSecret string `help:"Signing secret of the Stripe webhook." placeholder:"SECRET"`
 

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"math/big"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,10 +18,11 @@ import (
 )
 
 // ReplayCmd runs a retailer's invoices through a shop over REST: each customer
-// a user, each sale invoice a checkout and an order. Without --server it runs
-// the shop itself. It may be killed and started again, and so may the shop:
-// users, stock and orders that are there already are not made again. So the
-// same trace replays once into a shop.
+// a user, each sale invoice a checkout and an order, which is paid at the shop's
+// sandbox, and each cancellation a refund. Without --server it runs the shop
+// itself. It may be killed and started again, and so may the shop: users, stock,
+// orders, payments and refunds that are there already are not made again. So
+// the same trace replays once into a shop.
 type ReplayCmd struct {
 	Orders      string `help:"CSV of the orders, may be gzipped." required:"" type:"existingfile"`
 	Catalog     string `help:"CSV of the catalogue, may be gzipped." required:"" type:"existingfile"`
@@ -36,6 +33,7 @@ type ReplayCmd struct {
 	Limit       int    `help:"Most sale invoices to offer; 0 for all." default:"0"`
 	StockFactor string `help:"Stock to seed, as a share of the units sold." default:"1.0"`
 	Currency    string `help:"The shop's currency." default:"GBP"`
+	Pay         *bool  `help:"Pay and refund at the shop's sandbox; if not said, when it has one." negatable:""`
 	JSON        bool   `name:"json" help:"Print the result as JSON."`
 }
 
@@ -48,27 +46,6 @@ func (c *ReplayCmd) Validate() error {
 	}
 	return errors.Join(err, within("concurrency", c.Concurrency, 1, 1000),
 		within("limit", c.Limit, 0, math.MaxInt), checkCurrency(c.Currency))
-}
-
-// replayResult is what a replay did. Offered orders are placed, paid, refused or
-// skipped; skips count rows of the trace by reason.
-type replayResult struct {
-	Orders struct {
-		// Offered are the sale invoices looked at.
-		Offered int `json:"offered"`
-		// Placed are also those that were placed and have expired since.
-		Placed  int `json:"placed"`
-		Paid    int `json:"paid"`
-		Refused int `json:"refused"`
-		// Skipped are sale invoices of which nothing can be bought.
-		Skipped int `json:"skipped"`
-	} `json:"orders"`
-	// Refusals counts the refused orders by code.
-	Refusals map[string]int `json:"refusals"`
-	// Skips counts the rows that were not bought by reason.
-	Skips map[string]int `json:"skips"`
-	// Seconds is how long the orders took, seeding excluded.
-	Seconds float64 `json:"seconds"`
 }
 
 // Run implements the command.
@@ -96,6 +73,9 @@ func (c *ReplayCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if isTerminal(t.Err) {
 		r.progress = t.Err
 	}
+	if r.pay, err = r.admin.pays(ctx, c.Pay); err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
 	result, err := r.run(ctx)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
@@ -120,30 +100,6 @@ func (c *ReplayCmd) read() (catalog, *trace, error) {
 	defer ordersFile.Close()
 	t, err := readTrace(ordersFile, goods, c.Limit)
 	return goods, t, err
-}
-
-func (c *ReplayCmd) print(w io.Writer, r *replayResult) error {
-	if c.JSON {
-		return json.NewEncoder(w).Encode(r)
-	}
-	return printReplay(w, r)
-}
-
-func printReplay(w io.Writer, r *replayResult) error {
-	var b bytes.Buffer
-	o := &r.Orders
-	done := o.Placed + o.Paid + o.Refused
-	fmt.Fprintf(&b, "%d orders offered: %d placed, %d paid, %d refused, %d skipped", o.Offered,
-		o.Placed, o.Paid, o.Refused, o.Skipped)
-	fmt.Fprintf(&b, "; %.1f s, %.0f orders/s\n", r.Seconds, float64(done)/max(r.Seconds, 1e-3))
-	for _, code := range slices.Sorted(maps.Keys(r.Refusals)) {
-		fmt.Fprintf(&b, "  refused   %7d  %s\n", r.Refusals[code], code)
-	}
-	for _, reason := range slices.Sorted(maps.Keys(r.Skips)) {
-		fmt.Fprintf(&b, "  rows left %7d  %s\n", r.Skips[reason], reason)
-	}
-	_, err := w.Write(b.Bytes())
-	return err
 }
 
 // ownShop starts a shop in this process. Without a directory it gets a
@@ -182,9 +138,17 @@ type replay struct {
 	factor   *big.Rat
 	width    int
 	progress io.Writer // nil for none
+	// pay has orders paid, and cancellations refunded, at the shop's sandbox, but
+	// for every unpaid-th invoice when that is not 0.
+	pay    bool
+	unpaid int
 
 	mu     sync.Mutex
 	result replayResult
+	// bought are the orders of the invoices that cancellations name.
+	bought map[string]*api.Order
+	// open are orders that were left to be paid, with their shoppers.
+	open map[string]*shopper
 }
 
 func (r *replay) run(ctx context.Context) (*replayResult, error) {
@@ -198,25 +162,48 @@ func (r *replay) run(ctx context.Context) (*replayResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.result.Orders.Offered = len(r.trace.Invoices) + r.trace.Empty
-	r.result.Orders.Skipped = r.trace.Empty
-	r.result.Skips, r.result.Refusals = r.trace.Skips, map[string]int{}
+	r.begin()
 	bar := newBar(r.progress, len(r.trace.Invoices))
 	began := time.Now()
-	err = parallel(ctx, r.width, len(r.trace.Invoices), func(ctx context.Context, _ int) error {
+	err = parallel(ctx, r.width, len(r.trace.Invoices), func(ctx context.Context, i int) error {
 		s, inv := q.take()
 		defer q.release(s)
 		o, err := s.buy(ctx, inv)
-		if err := r.count(o, err); err != nil {
+		if err == nil && r.pay && (r.unpaid == 0 || i%r.unpaid > 0) {
+			o, err = s.pay(ctx, o)
+		}
+		if err := r.count(s, inv, o, err); err != nil {
 			return fmt.Errorf("invoice %s: %w", inv.No, err)
 		}
 		// The bar only fails with the terminal.
 		_ = bar.Add(1)
 		return nil
 	})
+	if err == nil {
+		err = r.refundAll(ctx)
+	}
 	r.result.Seconds = time.Since(began).Seconds()
 	_ = bar.Finish()
-	return &r.result, err
+	return &r.result, errors.Join(err, r.result.check(err))
+}
+
+// begin sets what is known before the first order.
+func (r *replay) begin() {
+	res := &r.result
+	res.Refusals, res.Currency = map[string]int{}, r.goods.currency()
+	res.Orders.Offered = len(r.trace.Invoices) + r.trace.Empty
+	res.Orders.Skipped = r.trace.Empty
+	res.left.join(&r.trace.Skips)
+	res.Amounts.Offered = r.trace.Skips.Sales
+	for i := range r.trace.Invoices {
+		res.Amounts.Offered += r.trace.Invoices[i].Amount
+	}
+	res.Amounts.Cancelled = r.trace.Skips.Refunds
+	r.bought, r.open = map[string]*api.Order{}, map[string]*shopper{}
+	for i := range r.trace.Cancels {
+		res.Amounts.Cancelled += r.trace.Cancels[i].Amount
+		r.bought[r.trace.Cancels[i].Ref] = nil
+	}
 }
 
 func newBar(w io.Writer, n int) *progressbar.ProgressBar {
@@ -229,33 +216,51 @@ func newBar(w io.Writer, n int) *progressbar.ProgressBar {
 		progressbar.OptionThrottle(100*time.Millisecond))
 }
 
+// refusalOf is the code of a refusal; what is none ends the replay.
+func refusalOf(err error) (api.Code, error) {
+	p := asProblem(err)
+	if p == nil || p.Status >= 500 || p.Status == 401 || p.Status == 403 {
+		return "", err
+	}
+	return p.Code, nil
+}
+
 // count notes what became of an invoice; what is neither an order nor a
 // refusal ends the replay.
-func (r *replay) count(o *api.Order, err error) error {
-	code := ""
+func (r *replay) count(s *shopper, inv *invoice, o *api.Order, err error) error {
+	var code api.Code
 	if err != nil {
-		p := asProblem(err)
-		if p == nil || p.Status >= 500 || p.Status == 401 || p.Status == 403 {
+		if code, err = refusalOf(err); err != nil {
 			return err
 		}
-		code = string(p.Code)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	res := &r.result
 	switch {
 	case code != "":
 	case o.State == api.OrderPaid:
-		r.result.Orders.Paid++
+		res.Orders.Paid++
+		res.Amounts.Paid += inv.Amount
+		res.Shop.Paid += o.Total.Amount
+		if _, wanted := r.bought[inv.No]; wanted {
+			r.bought[inv.No] = o
+		}
 		return nil
 	case o.State != api.OrderRefused:
-		r.result.Orders.Placed++
+		res.Orders.Placed++
+		res.Amounts.Placed += inv.Amount
+		if r.pay && o.State == api.OrderPlaced {
+			r.open[o.ID] = s
+		}
 		return nil
 	case o.Reason != nil:
-		code = string(o.Reason.Code)
+		code = o.Reason.Code
 	default:
-		code = string(api.CodeInternal)
+		code = api.CodeInternal
 	}
-	r.result.Orders.Refused++
-	r.result.Refusals[code]++
+	res.Orders.Refused++
+	res.Amounts.Refused += inv.Amount
+	res.Refusals[string(code)]++
 	return nil
 }

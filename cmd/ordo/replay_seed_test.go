@@ -56,7 +56,7 @@ func wantStock(t *testing.T, a *admin, sku string, want int64) {
 // new, whatever else happened to the stock. ACCEPT K1 C7
 func TestReplayAgain(t *testing.T) {
 	shop, err := StartShop(t.Context(), ShopConfig{Data: t.TempDir(), HTTP: "127.0.0.1:0",
-		Log: slog.New(slog.DiscardHandler)})
+		Pay: demoPay(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -107,29 +107,36 @@ func TestOrdersFromBeforeAreTaken(t *testing.T) {
 }
 
 func TestReplayCountsOutcomes(t *testing.T) {
-	r := &replay{factor: big.NewRat(1, 1)}
-	r.result.Refusals = map[string]int{}
+	inv := invoice{Amount: 7}
+	r := &replay{factor: big.NewRat(1, 1), trace: &trace{Invoices: []invoice{inv, inv, inv, inv, inv},
+		Empty: 1, Skips: skips{Sales: 3}}}
+	r.begin()
 	for _, state := range []string{api.OrderPlaced, api.OrderPaid, api.OrderCancelled} {
-		if err := r.count(&api.Order{State: state}, nil); err != nil {
+		if err := r.count(nil, &inv, &api.Order{State: state}, nil); err != nil {
 			t.Error(err)
 		}
 	}
 	refused := &api.Order{State: api.OrderRefused, Reason: api.Refuse(api.CodeOutOfStock, "short")}
-	if err := r.count(refused, nil); err != nil {
+	if err := r.count(nil, &inv, refused, nil); err != nil {
 		t.Error(err)
 	}
-	if err := r.count(nil, &problem{Status: 409, Code: api.CodeOutOfStock}); err != nil {
+	if r.result.check(nil) == nil {
+		t.Error("a replay that is not over adds up")
+	}
+	if err := r.count(nil, &inv, nil, &problem{Status: 409, Code: api.CodeOutOfStock}); err != nil {
 		t.Error(err)
 	}
 	for _, fault := range []error{errUnreachable, &problem{Status: 500, Code: api.CodeInternal},
 		&problem{Status: 401, Code: api.CodeUnauthorized}} {
-		if err := r.count(nil, fault); err == nil {
+		if err := r.count(nil, &inv, nil, fault); err == nil {
 			t.Errorf("%v was counted", fault)
 		}
 	}
-	if o := r.result.Orders; o.Placed != 2 || o.Paid != 1 || o.Refused != 2 ||
+	o, a := r.result.Orders, r.result.Amounts
+	if err := r.result.check(nil); err != nil || o.Placed != 2 || o.Paid != 1 || o.Refused != 2 ||
+		a.Placed != 14 || a.Paid != 7 || a.Refused != 14 || a.SkippedSales != 3 || a.Offered != 38 ||
 		r.result.Refusals["out_of_stock"] != 2 {
-		t.Errorf("%+v", r.result)
+		t.Errorf("%v: %+v", err, r.result)
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 // SandboxCmd runs a payment gateway to try a shop with, alone. No real money
 // moves. Row Y5.
 type SandboxCmd struct {
-	HTTP         string   `help:"Address of the gateway." default:"127.0.0.1:8090" placeholder:"ADDR"`
-	Data         string   `help:"Directory of its state." default:"ordo-sandbox" placeholder:"DIR"`
+	HTTP         string   `help:"Address of the gateway." default:"127.0.0.1:8090"`
+	Data         string   `help:"Directory of its state." default:"ordo-sandbox"`
 	AppID        string   `help:"The shop's app id." required:"" placeholder:"ID"`
 	AppPublicKey string   `help:"The shop's public key, PEM or base64." required:"" placeholder:"FILE"`
 	GatewayKey   string   `help:"The sandbox's own private key." required:"" placeholder:"FILE"`

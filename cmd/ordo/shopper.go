@@ -201,17 +201,7 @@ func (s *shopper) find(ctx context.Context, token string) (*api.Order, error) {
 
 // decided waits until the order is not pending any more.
 func (s *shopper) decided(ctx context.Context, o *api.Order) (*api.Order, error) {
-	deadline := time.Now().Add(patience)
-	for !o.Final() {
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("order %s is not decided after %v", o.ID, patience)
-		}
-		path := "/v1/orders/" + o.ID + "?wait=" + orderWait + "&known=" + api.OrderPending
-		if err := s.call(ctx, request{Method: "GET", Path: path, Repeat: true}, o); err != nil {
-			return nil, err
-		}
-	}
-	return o, nil
+	return s.await(ctx, o, api.OrderPending)
 }
 
 // loadBefore reads the orders that the shopper has.

@@ -9,16 +9,16 @@ import (
 	"io"
 	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ordo/api"
 )
 
-// Reasons why a row of a trace is not bought. The counts of a replay's skips
-// are rows, and together with the rows bought they are all rows looked at.
+// Reasons why a row of a trace is not bought, or a cancellation not refunded.
+// The counts of a replay's skips are rows, and together with the rows bought and
+// refunded they are all rows looked at.
 const (
-	skipCancellation = "cancellation" // kind C
+	skipCancellation = "cancellation" // kind C, when nothing is paid
 	skipWriteOff     = "write_off"    // kind J, stock thrown away
 	skipZeroPrice    = "zero_price"   // kind Z, or a sale for nothing
 	skipBadDebt      = "bad_debt"     // kind D
@@ -43,6 +43,8 @@ type invoice struct {
 	No, At, Customer, Country string
 	// Lines have different SKUs, in the order of their first row.
 	Lines []invoiceLine
+	// Amount is what the lines come to by the trace's own prices, in minor units.
+	Amount int64
 	// rows is how many rows of the file the lines stand for.
 	rows int
 }
@@ -52,14 +54,26 @@ type invoiceLine struct {
 	Quantity int64
 }
 
+// cancelRow is a row of kind C: units of an earlier invoice that came back.
+type cancelRow struct {
+	// No is the number of the cancellation, Ref the earlier invoice's.
+	No, At, Ref, SKU string
+	Quantity         int64
+	// Amount is what they come to by the trace's own prices, in minor units.
+	Amount int64
+	// key is of the refund that it becomes.
+	key string
+}
+
 // trace is what a replay does.
 type trace struct {
-	// Invoices are in the order of the file.
+	// Invoices are in the order of the file, and so are Cancels.
 	Invoices []invoice
+	Cancels  []cancelRow
 	// Empty counts the sale invoices of which nothing can be bought.
 	Empty int
-	// Skips counts the rows not bought by reason.
-	Skips map[string]int
+	// Skips are the rows that are neither in Invoices nor in Cancels.
+	Skips skips
 	// Rows is how many rows were looked at.
 	Rows int
 }
@@ -144,13 +158,14 @@ func or(s, other string) string {
 // bill is an invoice while its rows are being gathered.
 type bill struct {
 	invoice
-	sale  bool
-	total int
-	skips map[string]int
+	cancels []cancelRow
+	sale    bool
+	total   int
+	skips   skips
 }
 
-// readTrace reads the first limit sale invoices of a trace, or all with limit
-// 0. Rows of one SKU in an invoice are merged.
+// readTrace reads the first limit sale invoices of a trace and the cancellations
+// before them, or all with limit 0. Rows of one SKU in an invoice are merged.
 func readTrace(r io.Reader, goods catalog, limit int) (*trace, error) {
 	var order []*bill
 	bills := map[string]*bill{}
@@ -159,7 +174,7 @@ func readTrace(r io.Reader, goods catalog, limit int) (*trace, error) {
 		b, ok := bills[row["inv"]]
 		if !ok {
 			b = &bill{invoice: invoice{No: row["inv"], At: row["ts"], Customer: row["cust"],
-				Country: row["country"]}, skips: map[string]int{}}
+				Country: row["country"]}}
 			bills[b.No] = b
 			order = append(order, b)
 		}
@@ -172,15 +187,14 @@ func readTrace(r io.Reader, goods catalog, limit int) (*trace, error) {
 }
 
 func gather(order []*bill, limit int) *trace {
-	t := &trace{Skips: map[string]int{}}
+	t := &trace{}
 	for _, b := range order {
 		if limit > 0 && len(t.Invoices) == limit {
 			break
 		}
 		t.Rows += b.total
-		for reason, n := range b.skips {
-			t.Skips[reason] += n
-		}
+		t.Skips.join(&b.skips)
+		t.Cancels = append(t.Cancels, b.cancels...)
 		switch {
 		case len(b.Lines) > 0:
 			t.Invoices = append(t.Invoices, b.invoice)
@@ -194,65 +208,93 @@ func gather(order []*bill, limit int) *trace {
 // add takes a row into the invoice, or counts why not.
 func (b *bill) add(row map[string]string, goods catalog) {
 	b.total++
-	if row != nil && row["kind"] == "S" {
-		b.sale = true
+	w, ok := readWorth(row, goods.digits())
+	if row != nil && row["kind"] == kindCancel {
+		b.cancel(row, w, ok)
+		return
 	}
-	quantity, reason := saleOf(row, goods)
+	sale := row != nil && row["kind"] == kindSale
+	b.sale = b.sale || sale
+	reason := saleProblem(row, w, ok, goods)
+	if reason == "" && !b.buy(strings.ToUpper(row["sku"]), w) {
+		reason = skipQuantity
+	}
 	if reason != "" {
-		b.skips[reason]++
-		return
-	}
-	sku := strings.ToUpper(row["sku"])
-	for i := range b.Lines {
-		if b.Lines[i].SKU != sku {
-			continue
+		b.skips.add(reason, w.amount)
+		if sale {
+			b.skips.Sales += w.amount
 		}
-		if b.Lines[i].Quantity+quantity > api.MaxQuantity {
-			b.skips[skipQuantity]++
-			return
-		}
-		b.Lines[i].Quantity += quantity
-		b.rows++
-		return
 	}
-	b.Lines = append(b.Lines, invoiceLine{sku, quantity})
-	b.rows++
 }
 
-// saleOf is the quantity a row sells, or the reason why it can't be bought.
-func saleOf(row map[string]string, goods catalog) (quantity int64, reason string) {
+// buy adds units to the line of a SKU; false when they would be too many.
+func (b *bill) buy(sku string, w worth) bool {
+	i := slices.IndexFunc(b.Lines, func(l invoiceLine) bool { return l.SKU == sku })
+	if i < 0 {
+		i = len(b.Lines)
+		b.Lines = append(b.Lines, invoiceLine{SKU: sku})
+	}
+	if b.Lines[i].Quantity+w.quantity > api.MaxQuantity {
+		return false
+	}
+	b.Lines[i].Quantity += w.quantity
+	b.Amount += w.amount
+	b.rows++
+	return true
+}
+
+// cancel takes a row of kind C, or counts why it can't be refunded.
+func (b *bill) cancel(row map[string]string, w worth, ok bool) {
+	reason := ""
+	switch {
+	case !ok:
+		reason = skipBadRow
+	case w.price.Sign() <= 0:
+		reason = skipZeroPrice
+	case w.quantity > -1 || w.quantity < -api.MaxQuantity:
+		reason = skipQuantity
+	case row["ref"] == "":
+		reason = skipNoRef
+	}
+	if reason != "" {
+		b.skips.add(reason, w.amount)
+		b.skips.Refunds -= w.amount
+		return
+	}
+	b.cancels = append(b.cancels, cancelRow{No: b.No, At: row["ts"], Ref: row["ref"],
+		SKU: strings.ToUpper(row["sku"]), Quantity: -w.quantity, Amount: -w.amount})
+}
+
+// saleProblem is the reason why a row can't be bought; empty when it can.
+func saleProblem(row map[string]string, w worth, ok bool, goods catalog) string {
 	if row == nil {
-		return 0, skipBadRow
+		return skipBadRow
 	}
 	switch row["kind"] {
-	case "S":
-	case "C":
-		return 0, skipCancellation
+	case kindSale:
 	case "J":
-		return 0, skipWriteOff
+		return skipWriteOff
 	case "Z":
-		return 0, skipZeroPrice
+		return skipZeroPrice
 	case "D":
-		return 0, skipBadDebt
+		return skipBadDebt
 	default:
-		return 0, skipBadRow
+		return skipBadRow
 	}
-	price, ok := new(big.Rat).SetString(row["price"])
-	quantity, err := strconv.ParseInt(row["qty"], 10, 64)
 	sku, known := goods[strings.ToUpper(row["sku"])]
 	switch {
-	case !ok || err != nil:
-		return 0, skipBadRow
-	case price.Sign() <= 0:
-		return 0, skipZeroPrice
-	case quantity < 1 || quantity > api.MaxQuantity:
-		return 0, skipQuantity
+	case !ok:
+		return skipBadRow
+	case w.price.Sign() <= 0:
+		return skipZeroPrice
+	case w.quantity < 1 || w.quantity > api.MaxQuantity:
+		return skipQuantity
 	case !known:
-		return 0, skipUnknownSKU
+		return skipUnknownSKU
 	case sku.Price.Amount == 0:
-		return 0, skipNoPrice
+		return skipNoPrice
 	}
-	return quantity, ""
+	return ""
 }
 
 // stock is how many units of each SKU to seed: the units that the invoices

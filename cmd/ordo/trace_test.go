@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"ordo/api"
 	"ordo/cmd/ordo/sample"
 )
 
@@ -26,6 +27,10 @@ const testOrders = `inv,ts,sku,qty,price,cust,country,kind,ref
 2,2010-12-01T08:27,10C,1,0.85,,EIRE,S,
 1,2010-12-01T08:28,10A,4,9.99,7,United Kingdom,S,
 C3,2010-12-01T08:29,10A,-4,2.55,7,United Kingdom,C,1
+C3,2010-12-01T08:29,10A,-1,2.55,7,United Kingdom,C,
+C3,2010-12-01T08:29,10A,1,0.56,7,United Kingdom,C,1
+C3,2010-12-01T08:29,10A,-1,0,7,United Kingdom,C,1
+C3,2010-12-01T08:29,10A,-1,1e9,7,United Kingdom,C,1
 4,2010-12-01T08:30,10A,-9,0,,United Kingdom,J,
 5,2010-12-01T08:31,10B,1,0,8,France,Z,
 A6,2010-12-01T08:32,B,1,-11062.06,,United Kingdom,D,
@@ -55,7 +60,7 @@ func readTest(t *testing.T, limit int) *trace {
 
 func TestReadTrace(t *testing.T) {
 	tr := readTest(t, 0)
-	if len(tr.Invoices) != 3 || tr.Empty != 2 || tr.Rows != 17 {
+	if len(tr.Invoices) != 3 || tr.Empty != 2 || tr.Rows != 21 {
 		t.Fatalf("%d invoices, %d empty, %d rows", len(tr.Invoices), tr.Empty, tr.Rows)
 	}
 	first := tr.Invoices[0]
@@ -64,16 +69,25 @@ func TestReadTrace(t *testing.T) {
 		first.rows != 3 || first.Customer != "7" || first.Country != "United Kingdom" {
 		t.Errorf("%+v", first)
 	}
-	want := map[string]int{skipCancellation: 1, skipWriteOff: 1, skipZeroPrice: 2, skipBadDebt: 1,
-		skipNoPrice: 1, skipUnknownSKU: 1, skipQuantity: 2, skipBadRow: 3}
-	if !maps.Equal(tr.Skips, want) {
+	want := map[string]int{skipWriteOff: 1, skipZeroPrice: 3, skipBadDebt: 1, skipNoPrice: 1,
+		skipUnknownSKU: 1, skipQuantity: 3, skipBadRow: 4, skipNoRef: 1}
+	if !maps.Equal(tr.Skips.Rows, want) {
 		t.Errorf("skips %v, want %v", tr.Skips, want)
+	}
+	if want := (cancelRow{No: "C3", At: "2010-12-01T08:29", Ref: "1", SKU: "10A", Quantity: 4,
+		Amount: 1020}); len(tr.Cancels) != 1 || tr.Cancels[0] != want {
+		t.Errorf("cancellations %+v", tr.Cancels)
+	}
+	// 6 × 2.55 + 2 × 3.39 + 4 × 9.99, by the trace's own prices.
+	if first.Amount != 6204 || tr.Skips.Sales != 500+2_000_000*300 || tr.Skips.Refunds != 199 ||
+		tr.Skips.Amounts[skipBadDebt] != -1106206 || tr.Skips.Amounts[skipNoRef] != -255 {
+		t.Errorf("%d, %+v", first.Amount, tr.Skips)
 	}
 }
 
 func TestReadTraceLimit(t *testing.T) {
 	tr := readTest(t, 2)
-	if len(tr.Invoices) != 2 || tr.Rows != 4 || len(tr.Skips) != 0 {
+	if len(tr.Invoices) != 2 || tr.Rows != 4 || len(tr.Skips.Rows) != 0 {
 		t.Errorf("%+v", tr)
 	}
 }
@@ -141,9 +155,11 @@ func TestRealTracesAddUp(t *testing.T) {
 			t.Fatal(name, err)
 		}
 		rows := 0
-		for _, n := range tr.Skips {
+		for _, n := range tr.Skips.Rows {
 			rows += n
 		}
+		rows += len(tr.Cancels)
+		wantTotals(t, name, files[0], tr)
 		units := int64(0)
 		for _, inv := range tr.Invoices {
 			rows += inv.rows
@@ -151,7 +167,8 @@ func TestRealTracesAddUp(t *testing.T) {
 				units += l.Quantity
 			}
 		}
-		if rows != tr.Rows || tr.Skips[skipUnknownSKU] > 0 || tr.Skips[skipBadRow] > 0 {
+		if rows != tr.Rows || tr.Skips.Rows[skipUnknownSKU] > 0 ||
+			tr.Skips.Rows[skipBadRow] > 0 {
 			t.Errorf("%s: %d rows bought or skipped of %d: %v", name, rows, tr.Rows, tr.Skips)
 		}
 		for _, n := range tr.stock(big.NewRat(1, 1)) {
@@ -159,6 +176,58 @@ func TestRealTracesAddUp(t *testing.T) {
 		}
 		if units != 0 || len(tr.Invoices) < 300 {
 			t.Errorf("%s: %d invoices, stock differs by %d", name, len(tr.Invoices), units)
+		}
+	}
+}
+
+// wantTotals adds up a file's sales and cancellations by itself, exactly, and
+// compares them with the trace.
+func wantTotals(t *testing.T, name string, orders []byte, tr *trace) {
+	t.Helper()
+	sum := map[string]*big.Rat{"S": new(big.Rat), "C": new(big.Rat)}
+	if err := table(bytes.NewReader(orders), []string{"kind"}, func(row map[string]string) {
+		price, ok1 := new(big.Rat).SetString(row["price"])
+		quantity, ok2 := new(big.Rat).SetString(row["qty"])
+		if total := sum[row["kind"]]; total != nil && ok1 && ok2 {
+			total.Add(total, price.Mul(price, quantity))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	sales, refunds := tr.Skips.Sales, tr.Skips.Refunds
+	for _, inv := range tr.Invoices {
+		sales += inv.Amount
+	}
+	for _, c := range tr.Cancels {
+		refunds += c.Amount
+	}
+	for kind, total := range map[string]int64{"S": sales, "C": -refunds} {
+		got := decimal(api.Money{Amount: total, Currency: "GBP"})
+		if want := sum[kind].FloatString(2); got != want {
+			t.Errorf("%s: rows of kind %s come to %s, want %s", name, kind, got, want)
+		}
+	}
+}
+
+func TestReadWorth(t *testing.T) {
+	for _, test := range []struct {
+		price, quantity string
+		digits          int
+		want            int64
+		ok              bool
+	}{
+		{"2.55", "6", 2, 1530, true}, {"2.55", "-4", 2, -1020, true}, {"0", "3", 2, 0, true},
+		{"0.001", "1", 2, 0, true}, {"0.005", "1", 2, 1, true}, {"0.005", "-1", 2, -1, true},
+		{"-11062.06", "1", 2, -1106206, true}, {"3", "7", 0, 21, true}, {"1.5", "1", 0, 2, true},
+		{"10000000000", "1", 2, api.MaxAmount, true}, {"10000000000.01", "1", 2, 0, false},
+		{"1", "-9223372036854775808", 2, 0, false}, {"1", "9223372036854775808", 2, 0, false},
+		{"1e9", "1", 2, 0, false}, {"1/3", "1", 2, 0, false}, {"", "1", 2, 0, false},
+		{"1.2.3", "1", 2, 0, false}, {strings.Repeat("9", 40), "1", 2, 0, false},
+	} {
+		w, ok := readWorth(map[string]string{"price": test.price, "qty": test.quantity}, test.digits)
+		if w.amount != test.want || ok != test.ok || w.price == nil {
+			t.Errorf("%s × %s: %d %v, want %d %v", test.price, test.quantity, w.amount, ok, test.want,
+				test.ok)
 		}
 	}
 }
