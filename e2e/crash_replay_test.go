@@ -11,12 +11,14 @@ import (
 	"ordo/cmd/ordo/sample"
 )
 
-// ACCEPT M4 M11
-// The shop is killed several times under a replay of real orders;
+// ACCEPT M4 M11 Y4 Y6
+// The shop is killed several times under a replay of real orders that are paid;
 // the replay goes on each time, and the books hold.
 func TestCrashUnderReplay(t *testing.T) {
 	data, addr := t.TempDir(), crashFreeAddr(t)
-	p := crashServe(t, addr, data)
+	// What a notice did not bring is asked for soon.
+	soon := []string{"--pay-query", "1s", "--sandbox-factor", "1000"}
+	p := crashServe(t, addr, data, soon...)
 	replay := crashReplay(t, p.url)
 	db := crashDB(t, data, "order")
 	for _, kill := range []int{1, 30, 60, 90} {
@@ -29,7 +31,7 @@ func TestCrashUnderReplay(t *testing.T) {
 		default:
 		}
 		p.kill()
-		p = crashServe(t, addr, data)
+		p = crashServe(t, addr, data, soon...)
 	}
 	if code := replay.wait(time.Minute); code != 0 {
 		t.Fatalf("replay: exit code %d\n%s", code, replay.log)
@@ -48,8 +50,8 @@ func TestCrashUnderReplay(t *testing.T) {
 	// There is just stock enough, so an invoice bought twice would have another
 	// one refused.
 	o := said.Orders
-	if o.Offered < 120 || o.Placed+o.Skipped != o.Offered {
-		t.Errorf("not every invoice was placed: %+v", o)
+	if o.Offered < 120 || o.Paid+o.Skipped != o.Offered {
+		t.Errorf("not every invoice was paid: %+v", o)
 	}
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -59,7 +61,7 @@ func TestCrashUnderReplay(t *testing.T) {
 		t.Errorf("audit: %s", text)
 	}
 	// Every invoice became one order, whoever was killed when.
-	if len(a.Orders) != 1 || a.Orders[api.OrderPlaced] != o.Placed {
+	if len(a.Orders) != 1 || a.Orders[api.OrderPaid] != o.Paid {
 		t.Errorf("the shop has %v, the replay says %+v", a.Orders, o)
 	}
 }

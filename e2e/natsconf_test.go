@@ -62,16 +62,21 @@ func TestConfRightsAreEnough(t *testing.T) {
 	if p := start(t, "setup", "--nats", confURL(s, "setup")); p.wait(30*time.Second) != 0 {
 		t.Fatalf("ordo setup:\n%s", p.log)
 	}
+	addr := crashFreeAddr(t)
+	g := serveGateway(t, addr)
 	processes, dirs := map[string]*process{}, []string{}
 	for _, name := range bus.ActorNames() {
 		dirs = append(dirs, t.TempDir())
-		processes[name] = serve(t, dirs[len(dirs)-1], "--nats", confURL(s, name), "--only", name,
-			"--no-api", "--expiry", "2s")
+		processes[name] = serve(t, dirs[len(dirs)-1], append([]string{"--nats", confURL(s, name),
+			"--only", name, "--no-api", "--expiry", "5s", "--pay-margin", "1s", "--pay-query", "1s"},
+			g.flags...)...)
 	}
-	edge := serve(t, t.TempDir(), "--nats", confURL(s, "api"), "--only", "none").ready()
+	edge := crashServe(t, addr, t.TempDir(), append([]string{"--nats", confURL(s, "api"), "--only",
+		"none"}, g.flags...)...)
 	edge.nats = confURL(s, "setup")
 	processes["api"] = edge
 	confOrders(edge)
+	confPayments(edge, g)
 	confLetter(edge)
 	// Its senders ask for what it has, and it asks them for what it lacks.
 	processes["goods"].kill()
@@ -134,6 +139,38 @@ func confOrders(p *process) {
 	eventually(p.t, "two events", func() bool { return len(p.journal(o.ID)) == 2 })
 }
 
+// confPayments takes what there is of a payment's life over all processes: a
+// code and a link, one paid by its notice and one found paid when it expires,
+// a course, a shipment that arrives, a refund, late money and a forged notice.
+func confPayments(p *process, g *gateway) {
+	p.t.Helper()
+	sku, course, ann := p.onSale(1000, 9), p.courseOf(3), p.shopper()
+	o, _ := ann.bought(g.till, course, 1)
+	p.refundAll(o.ID)
+	ann.add(sku, 2)
+	ann.add(course, 1)
+	o = ann.submit(ann.checkout("", 0))
+	code := ann.opens(o.ID, api.ProductQR)
+	quiet := ann.opens(ann.buy(sku, 1).ID, api.ProductPage)
+	g.takes(&code)
+	g.takes(&quiet, "delay_ms", later)
+	for _, a := range []api.Attempt{code, quiet} {
+		ann.await(a.Order, api.OrderPaid)
+		p.fulfilled(a.Order)
+	}
+	p.admin().must("POST", "/admin/v1/orders/"+o.ID+"/ship",
+		map[string]string{"carrier": "Royal Mail", "tracking": "RM1"}, nil)
+	ann.must("POST", "/v1/orders/"+o.ID+"/receive", nil, nil)
+	late := ann.opens(ann.buy(sku, 1).ID, api.ProductPage)
+	ann.must("POST", "/v1/orders/"+late.Order+"/cancel", nil, nil)
+	ann.sentBack(g.till, &late, g.takes(&late))
+	g.steer("notify", "out_trade_no", code.ID, "forge", "signature")
+	if p.forged() != 1 || ann.place(course) != api.EnrolmentEnrolled {
+		p.t.Errorf("%d forged notices, the place is %s", p.forged(), ann.place(course))
+	}
+	p.settles(g.till)
+}
+
 // confLetter has a message become a dead letter, and sends it off.
 func confLetter(p *process) {
 	p.t.Helper()
@@ -167,6 +204,19 @@ func TestConfRightsAreNotMore(t *testing.T) {
 		{"journal", "ordo.order.0.step-result"},
 		{"journal", "ordo.event.order.paid.x"},
 		{"order", "ordo.wallet.0.credit"},
+		{"api", "ordo.payment.0.collect"},
+		{"api", "ordo.payment.0.close"},
+		{"api", "ordo.payment.0.refund"},
+		{"api", "ordo.learning.0.enrol"},
+		{"api", "ordo.shipping.0.create"},
+		{"api", "ordo.wallet.0.grant"},
+		{"api", "ordo.effect.payment.pay-refund"},
+		{"learning", "ordo.wallet.0.grant"},
+		{"learning", "ordo.effect.payment.pay-refund"},
+		{"shipping", "ordo.payment.0.refund"},
+		{"payment", "ordo.wallet.0.refund"},
+		{"payment", "ordo.order.0.ask-refund"},
+		{"wallet", "ordo.payment.0.trade"},
 		{"wallet", "$JS.API.CONSUMER.CREATE.USER.x"},
 		{"order", "$JS.API.STREAM.DELETE.GOODS"},
 		{"user", "$JS.API.STREAM.PURGE.USER"},
