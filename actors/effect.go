@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ordo/api"
@@ -92,7 +93,7 @@ func (e *Engine) OpenEffects() (open []api.Effect, err error) {
 }
 
 // outcome closes an effect at its first final outcome. A second, different one
-// is an incident.
+// is an incident, unless the domain takes it.
 func (e *Engine) outcome(tx *Tx, body []byte) error {
 	var o api.Outcome
 	if err := json.Unmarshal(body, &o); err != nil {
@@ -109,10 +110,12 @@ func (e *Engine) outcome(tx *Tx, body []byte) error {
 		return err
 	}
 	if state == "closed" {
-		if known.String != string(o.Data) {
+		if known.String == string(o.Data) {
+			return nil
+		}
+		if !slices.Contains(e.Spec.Again, name) {
 			return tx.b.incident("effect", "effect "+o.Effect+" has a second, different outcome")
 		}
-		return nil
 	}
 	if _, err := tx.Exec(`UPDATE _effect SET state = 'closed', outcome = ? WHERE id = ?`,
 		string(o.Data), o.Effect); err != nil {

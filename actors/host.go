@@ -79,6 +79,8 @@ type Host struct {
 	busy     atomic.Int64 // ns in Apply
 	handled  atomic.Int64
 	asked    map[string]time.Time
+	// announced is true once the open effects have been announced.
+	announced bool
 }
 
 // Start opens the actor's file and runs it until Close. It answers an error
@@ -326,6 +328,9 @@ func (h *Host) loop(ctx context.Context) error {
 		if len(batch) > lingerFrom {
 			wait = linger
 		}
+		if len(batch) > 1 {
+			wait = max(wait, h.spec.Linger)
+		}
 		if in, err = h.mailbox.Receive(ctx, in[:0], MaxBatch, wait); err != nil {
 			return err
 		}
@@ -400,7 +405,7 @@ func (h *Host) after(out *Output) {
 			h.log.Warn("timer left to the sweep", "msg_id", t.ID, "err", err)
 		}
 	}
-	h.publishEffects(out.Effects)
+	h.publishEffects(out.Effects, false)
 	for i := range out.Dead {
 		l := &out.Dead[i]
 		h.log.Error("dead letter", "subject", l.Subject, "msg_id", l.ID, "err", l.Error)
@@ -411,19 +416,22 @@ func (h *Host) after(out *Output) {
 	}
 }
 
-// announce publishes open effects again whose last announcement may be lost:
-// with this process or with the stream's tail. The stream knows most of them.
+// announce publishes open effects again whose last announcement may be lost
+// with the stream's tail; the stream knows most of them. At the start they are
+// published anew, because the worker that had them may have ended with the
+// process before, and the stream would wait long for it.
 func (h *Host) announce() {
 	open, err := h.engine.OpenEffects()
 	if err != nil {
 		h.log.Warn("open effects left to the sweep", "err", err)
 	}
-	h.publishEffects(open)
+	h.publishEffects(open, !h.announced)
+	h.announced = true
 }
 
-func (h *Host) publishEffects(effects []api.Effect) {
+func (h *Host) publishEffects(effects []api.Effect, anew bool) {
 	for i := range effects {
-		if err := bus.PublishEffect(h.js, h.spec.Name, &effects[i]); err != nil {
+		if err := bus.PublishEffect(h.js, h.spec.Name, &effects[i], anew); err != nil {
 			h.log.Warn("effect left to the sweep", "effect", effects[i].ID, "err", err)
 		}
 	}

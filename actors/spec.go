@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"ordo/api"
 )
@@ -44,6 +45,14 @@ type Spec struct {
 	// Outcomes handle the final outcomes of the actor's effects, by the
 	// effect's name. Effects without an entry are just closed.
 	Outcomes map[string]func(tx *Tx, o *api.Outcome) error
+	// Again are the effects whose handler takes every outcome that differs from
+	// the one before, and not only the first: what is seen of the world may
+	// have changed. For all others that is an incident.
+	Again []string
+	// Linger is how long a busy actor that nobody waits for lets messages
+	// gather, so that it commits less often than those who share its disk; 0
+	// for all others.
+	Linger time.Duration
 	// Tick, when not nil, sweeps the domain's deadlines, at least once in 30 s.
 	// It handles at most SweepLimit rows and answers true when there may be
 	// more, which has it called again at once.

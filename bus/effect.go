@@ -61,9 +61,13 @@ type Worker struct {
 	Do func(ctx context.Context, e *api.Effect) (data any, err error)
 }
 
-// PublishEffect announces a try of an effect to its workers.
-func PublishEffect(js jetstream.JetStream, actor string, e *api.Effect) error {
+// PublishEffect announces a try of an effect to its workers; anew when the
+// stream may know of it and the worker that took it may be gone.
+func PublishEffect(js jetstream.JetStream, actor string, e *api.Effect, anew bool) error {
 	id := fmt.Sprintf("eff-%s-%s-%d", actor, e.ID, e.Attempt)
+	if anew {
+		id = Fresh(id)
+	}
 	_, err := Publish(js, EffectSubject(actor, e.Name), id, nil, api.Raw(e))
 	return err
 }

@@ -5,6 +5,7 @@ package journal
 
 import (
 	_ "embed"
+	"time"
 
 	"ordo/actors"
 )
@@ -20,6 +21,7 @@ func Spec() *actors.Spec {
 		Description: "Every event of every order, append-only.",
 		Schema:      schema,
 		Events:      keep,
+		Linger:      25 * time.Millisecond,
 		Queries: []actors.Endpoint{
 			actors.Answer("Events, oldest first, by order and type.", listJournal),
 		},

@@ -50,6 +50,7 @@ func Spec() *actors.Spec {
 			api.EffectPayClose:  closed,
 			api.EffectPayRefund: refunded,
 		},
+		Again: []string{api.EffectPayQuery, api.EffectPayClose, api.EffectPayRefund},
 	}
 }
 

@@ -145,12 +145,12 @@ func refunded(tx *actors.Tx, o *api.Outcome) error {
 	if err != nil {
 		return fmt.Errorf("outcome of %s: %w", o.Effect, err)
 	}
-	if r.state != "open" {
-		return nil
-	}
 	a, err := load(tx, r.attempt)
 	if err != nil {
 		return err
+	}
+	if r.state != "open" {
+		return r.again(tx, a, &out)
 	}
 	if out.Refusal != nil {
 		return r.refuse(tx, a, out.Refusal)
@@ -160,6 +160,18 @@ func refunded(tx *actors.Tx, o *api.Outcome) error {
 		return err
 	}
 	return r.done(tx, a)
+}
+
+// again takes a further outcome of a refund that is decided. The totals of
+// repeated tries differ when there were other refunds between them; money that
+// went back after a no is for a person to look at.
+func (r *refundRow) again(tx *actors.Tx, a *attempt, out *api.RefundOutcome) error {
+	if (r.state == "done") == (out.Refusal == nil) {
+		return nil
+	}
+	return report(tx, &api.PaymentIncident{Kind: api.IncidentReturned, Provider: a.Provider,
+		Attempt: a.ID, Order: a.Order, TradeNo: r.number, Amount: r.amount,
+		Text: "the refund was " + r.state + ", and then the gateway said otherwise"})
 }
 
 // done books money that went back and answers the order.
