@@ -328,9 +328,6 @@ func (h *Host) loop(ctx context.Context) error {
 		if len(batch) > lingerFrom {
 			wait = linger
 		}
-		if len(batch) > 1 {
-			wait = max(wait, h.spec.Linger)
-		}
 		if in, err = h.mailbox.Receive(ctx, in[:0], MaxBatch, wait); err != nil {
 			return err
 		}

@@ -16,7 +16,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"time"
 
 	"ordo/api"
 )
@@ -49,10 +48,6 @@ type Spec struct {
 	// the one before, and not only the first: what is seen of the world may
 	// have changed. For all others that is an incident.
 	Again []string
-	// Linger is how long a busy actor that nobody waits for lets messages
-	// gather, so that it commits less often than those who share its disk; 0
-	// for all others.
-	Linger time.Duration
 	// Tick, when not nil, sweeps the domain's deadlines, at least once in 30 s.
 	// It handles at most SweepLimit rows and answers true when there may be
 	// more, which has it called again at once.

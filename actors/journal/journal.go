@@ -5,7 +5,6 @@ package journal
 
 import (
 	_ "embed"
-	"time"
 
 	"ordo/actors"
 )
@@ -21,7 +20,6 @@ func Spec() *actors.Spec {
 		Description: "Every event of every order, append-only.",
 		Schema:      schema,
 		Events:      keep,
-		Linger:      25 * time.Millisecond,
 		Queries: []actors.Endpoint{
 			actors.Answer("Events, oldest first, by order and type.", listJournal),
 		},

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -105,7 +107,7 @@ func (f *PayFlags) Validate() error {
 // gateways makes the providers, and the sandbox where there is one.
 func (s *Shop) gateways() error {
 	f := &s.cfg.Pay
-	base := strings.TrimSuffix(cmp.Or(f.PublicURL, s.URL, "http://localhost"), "/")
+	base := strings.TrimSuffix(cmp.Or(f.PublicURL, reachable(s.URL), "http://localhost"), "/")
 	list := map[string]gateway.Gateway{}
 	account := alipay.Config{Gateway: f.AlipayGateway, AppID: f.AlipayAppID,
 		SellerID: f.AlipaySellerID, NotifyURL: base + "/pay/alipay/notify",
@@ -134,6 +136,19 @@ func (s *Shop) gateways() error {
 	}
 	s.pay = gateway.New(list)
 	return nil
+}
+
+// reachable is the URL with loopback in the place of an address that stands for
+// all of the machine's, which nobody can be sent to.
+func reachable(shop string) string {
+	u, err := url.Parse(shop)
+	if err != nil || shop == "" {
+		return shop
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && ip.IsUnspecified() {
+		u.Host = net.JoinHostPort("127.0.0.1", u.Port())
+	}
+	return u.String()
 }
 
 // payMethods are the ways to pay that the shop offers.

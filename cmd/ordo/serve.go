@@ -52,6 +52,9 @@ func (c *ServeCmd) Validate() error {
 		within("tick-every", c.TickEvery, 100*time.Millisecond, time.Hour),
 		within("drain", c.Drain, 0, time.Hour), checkLoopback("pprof", c.Pprof), c.loadTLS(),
 		c.PayFlags.Validate()}
+	if c.Sandbox && c.NoAPI {
+		errs = append(errs, errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
+	}
 	if c.NATSListen != "" {
 		errs = append(errs, checkAddr("nats-listen", c.NATSListen))
 	}
