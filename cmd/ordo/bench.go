@@ -37,12 +37,15 @@ const (
 // and stock are made before the clock starts. In the mode checkout+order the
 // time of an order is that of POST /v1/checkouts and POST /v1/orders together;
 // in the mode order the checkouts are made before, and it is that of POST
-// /v1/orders alone.
+// /v1/orders alone. With --pay it is also that of opening a payment, paying it at
+// the shop's sandbox and waiting for the order to be paid, and a row ends when
+// points and shipments of the last orders are there too.
 type BenchCmd struct {
 	Orders      int    `help:"Orders in each row." default:"5000"`
 	Concurrency []int  `help:"Numbers of clients, a row each." default:"1,8,64"`
 	Hot         bool   `help:"All orders want the same SKU."`
 	Mode        string `help:"What is measured." enum:"checkout+order,order" default:"checkout+order"`
+	Pay         bool   `help:"Have each order paid at the shop's sandbox and fulfilled."`
 	Server      string `help:"URL of a running shop; else one is started for the time."`
 	AdminToken  string `help:"Admin token of the running shop."`
 	Data        string `help:"Directory of the shop started; else a temporary one." type:"path"`
@@ -69,7 +72,7 @@ func (c *BenchCmd) Validate() error {
 type benchRow struct {
 	Mode    string `json:"mode"`
 	Clients int    `json:"clients"`
-	// Orders were placed; Errors were not.
+	// Orders were placed, or paid where that is measured; Errors were not.
 	Orders       int     `json:"orders"`
 	Errors       int     `json:"errors"`
 	Seconds      float64 `json:"seconds"`
@@ -91,6 +94,8 @@ func (c *BenchCmd) Run(ctx context.Context, t *terminal) (err error) {
 		url, token = s.url, s.token
 	}
 	b := &bench{admin: &admin{newClient(url, 64), token}, cmd: c}
+	// A server that ends waits for connections on which nothing was asked.
+	defer b.admin.http.CloseIdleConnections()
 	if err := b.prepare(ctx); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
@@ -210,6 +215,9 @@ func (b *bench) row(ctx context.Context, n, clients int) (*benchRow, []error, er
 		return nil, nil, err
 	}
 	shape := &benchRow{Mode: b.cmd.Mode, Clients: clients}
+	if b.cmd.Pay {
+		shape.Mode += "+pay"
+	}
 	if b.cmd.Hot {
 		shape.Mode += ",hot"
 	}
@@ -229,17 +237,29 @@ func (b *bench) row(ctx context.Context, n, clients int) (*benchRow, []error, er
 	began := time.Now()
 	err = closedLoop(ctx, wires, len(load), func(w *wire, i int) error {
 		start := time.Now()
-		if !load[i].open {
-			errs[i] = load[i].openCheckout(w)
-		}
-		if errs[i] == nil {
-			errs[i] = load[i].submit(w)
-		}
-		took[i] = time.Since(start)
+		errs[i] = b.one(w, &load[i])
+		load[i].done = time.Now()
+		took[i] = load[i].done.Sub(start)
 		return nil
 	})
+	if err == nil && b.cmd.Pay {
+		err = b.settle(ctx, wires, load)
+	}
 	shape.Seconds = time.Since(began).Seconds()
 	return shape, shape.sum(took, errs), err
+}
+
+// one brings an order to its end.
+func (b *bench) one(w *wire, o *benchOrder) error {
+	if !o.open {
+		if err := o.openCheckout(w); err != nil {
+			return err
+		}
+	}
+	if err := o.submit(w); err != nil || !b.cmd.Pay {
+		return err
+	}
+	return b.pay(w, o)
 }
 
 // sum fills in the counts and percentiles, and returns the first errors.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"math/big"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -70,6 +71,8 @@ func (c *DemoCmd) Run(ctx context.Context, t *terminal) (err error) {
 	defer func() { err = errors.Join(err, closeShop(shop, dir)) }()
 	d := &demo{shop: shop, admin: &admin{newClient(shop.URL, 32), shop.AdminToken},
 		started: started}
+	// A server that ends waits for connections on which nothing was asked.
+	defer d.admin.http.CloseIdleConnections()
 	if err := d.fill(ctx, t.Err); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -105,7 +108,8 @@ func (d *demo) fill(ctx context.Context, progress io.Writer) error {
 	}
 	// Half as much again as was sold that day, so that something is left.
 	r := &replay{admin: d.admin, goods: goods, trace: week.day(demoDay), factor: big.NewRat(3, 2),
-		width: 16, pay: true, unpaid: demoUnpaid}
+		width: 16, pay: true}
+	r.unpaid = r.trace.unnamed(demoUnpaid)
 	if isTerminal(progress) {
 		r.progress = progress
 	}
@@ -134,18 +138,46 @@ func (t *trace) day(date string) *trace {
 	return day
 }
 
-// findCashier opens an attempt to pay one of the orders that were left.
+// unnamed is every so manieth invoice, without those that a cancellation names.
+func (t *trace) unnamed(every int) map[string]bool {
+	some := map[string]bool{}
+	for i := every - 1; i < len(t.Invoices); i += every {
+		some[t.Invoices[i].No] = true
+	}
+	for i := range t.Cancels {
+		delete(some, t.Cancels[i].Ref)
+	}
+	return some
+}
+
+// findCashier opens the cashier for one of the orders that were left.
 func (d *demo) findCashier(ctx context.Context, r *replay) error {
 	for _, id := range slices.Sorted(maps.Keys(r.open)) {
-		o := &api.Order{ID: id}
-		a, err := r.open[id].attempt(ctx, o)
+		a, err := r.open[id].attempt(ctx, &api.Order{ID: id})
 		if err != nil {
 			return err
 		}
-		d.unpaid, d.cashier = &api.Order{ID: id, Due: a.Amount}, a.Link.URL
-		return nil
+		d.unpaid = &api.Order{ID: id, Due: a.Amount}
+		d.cashier, err = leadsTo(ctx, a.Link.URL)
+		return err
 	}
 	return nil
+}
+
+// leadsTo is where a link redirects a browser to, or else the link itself.
+func leadsTo(ctx context.Context, link string) (string, error) {
+	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
+	if err != nil {
+		return "", err
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("cashier: %w", err)
+	}
+	defer res.Body.Close()
+	return or(res.Header.Get("Location"), link), nil
 }
 
 // importLuma puts products with sizes and colours on sale. Their prices are
@@ -223,8 +255,8 @@ func (d *demo) cashierHint() string {
 	if d.unpaid == nil {
 		return hint
 	}
-	return fmt.Sprintf("%s; that of %s over %s, no real money:\n         %s", hint, d.unpaid.ID,
-		d.unpaid.Due, d.cashier)
+	return fmt.Sprintf("%s (%s of %s; no real money)\n         %s", d.cashier, d.unpaid.Due,
+		d.unpaid.ID, hint)
 }
 
 func (d *demo) banner(w io.Writer, once bool) error {

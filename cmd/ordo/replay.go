@@ -70,6 +70,8 @@ func (c *ReplayCmd) Run(ctx context.Context, t *terminal) (err error) {
 	}
 	r := &replay{admin: &admin{newClient(url, c.Concurrency+8), token}, goods: goods, trace: tr,
 		factor: factor, width: c.Concurrency}
+	// A server that ends waits for connections on which nothing was asked.
+	defer r.admin.http.CloseIdleConnections()
 	if isTerminal(t.Err) {
 		r.progress = t.Err
 	}
@@ -139,9 +141,9 @@ type replay struct {
 	width    int
 	progress io.Writer // nil for none
 	// pay has orders paid, and cancellations refunded, at the shop's sandbox, but
-	// for every unpaid-th invoice when that is not 0.
+	// for the invoices that unpaid names.
 	pay    bool
-	unpaid int
+	unpaid map[string]bool
 
 	mu     sync.Mutex
 	result replayResult
@@ -165,11 +167,11 @@ func (r *replay) run(ctx context.Context) (*replayResult, error) {
 	r.begin()
 	bar := newBar(r.progress, len(r.trace.Invoices))
 	began := time.Now()
-	err = parallel(ctx, r.width, len(r.trace.Invoices), func(ctx context.Context, i int) error {
+	err = parallel(ctx, r.width, len(r.trace.Invoices), func(ctx context.Context, _ int) error {
 		s, inv := q.take()
 		defer q.release(s)
 		o, err := s.buy(ctx, inv)
-		if err == nil && r.pay && (r.unpaid == 0 || i%r.unpaid > 0) {
+		if err == nil && r.pay && !r.unpaid[inv.No] {
 			o, err = s.pay(ctx, o)
 		}
 		if err := r.count(s, inv, o, err); err != nil {

@@ -126,6 +126,9 @@ type benchOrder struct {
 	open bool
 	// session is the shopper's.
 	session string
+	// id is the order's, once it is placed, and done when it came to its end.
+	id   string
+	done time.Time
 }
 
 // blankToken is as long as any checkout token.
@@ -158,6 +161,12 @@ func (b *bench) load(ctx context.Context, row int) ([]benchOrder, error) {
 		o.token = bytes.Index(o.order, []byte(blankToken))
 	}
 	return load, nil
+}
+
+// get is a request as it goes over the wire.
+func (b *bench) get(path, session string) []byte {
+	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n\r\n", path,
+		b.host, session)
 }
 
 // post is a request as it goes over the wire.
@@ -196,6 +205,7 @@ func (o *benchOrder) submit(w *wire) error {
 		case status != 201 && status != 200 || string(field(body, "state")) != api.OrderPlaced:
 			return fmt.Errorf("order: %d %s", status, body[:min(len(body), 300)])
 		}
+		o.id = string(field(body, "id"))
 		return nil
 	}
 }

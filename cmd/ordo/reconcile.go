@@ -1,0 +1,362 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"ordo/api"
+)
+
+// ReconcileCmd compares the shop's pay log with a gateway's statement and lists
+// every difference. It exits with 1 when there are some, and with 2 when it
+// can't tell, because a file or a row of it can't be read. It reads the log of a
+// shop that is running as it is at one moment. Row Y8.
+type ReconcileCmd struct {
+	Data      string `help:"Data directory with the payment actor's file." required:"" type:"path"`
+	Statement string `help:"CSV of the gateway." required:"" type:"existingfile" placeholder:"FILE"`
+	Provider  string `help:"Whose statement it is." enum:"alipay,stripe" default:"alipay"`
+	From      string `help:"The statement begins here: a date or a time in UTC." placeholder:"TIME"`
+	To        string `help:"It ends before this." placeholder:"TIME"`
+	JSON      bool   `name:"json" help:"Print the result as JSON."`
+}
+
+// Validate refuses what is no time.
+func (c *ReconcileCmd) Validate() error {
+	_, err1 := parseMoment("from", c.From, 0)
+	_, err2 := parseMoment("to", c.To, 0)
+	return errors.Join(err1, err2)
+}
+
+// parseMoment reads a date or a time.
+func parseMoment(flag, s string, absent api.Time) (api.Time, error) {
+	if s == "" {
+		return absent, nil
+	}
+	for _, form := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(form, s); err == nil && t.Year() >= 1970 && t.Year() <= 2261 {
+			return api.TimeOf(t), nil
+		}
+	}
+	return 0, fmt.Errorf("--%s: %q is neither a date nor a time", flag, s)
+}
+
+// Kinds of differences.
+const (
+	// missingWithUs: the statement has it, and the pay log has not.
+	missingWithUs = "missing_with_us"
+	// missingWithThem: the pay log has it, and the statement has not.
+	missingWithThem = "missing_with_them"
+	// otherAmount: both have it, with another amount or currency.
+	otherAmount = "other_amount"
+	// otherTrade: both have it, of another attempt or trade.
+	otherTrade = "other_trade"
+)
+
+// difference is one movement of money that the two do not agree on.
+type difference struct {
+	// Difference is one of the kinds above.
+	Difference string `json:"difference"`
+	// Kind is api.BookPay or api.BookRefund.
+	Kind string `json:"kind"`
+	// Row of the statement, the header being 1; 0 when it has none.
+	Row int `json:"row,omitempty"`
+	// Order is the shop's, if it knows the attempt.
+	Order   string `json:"order,omitempty"`
+	Attempt string `json:"out_trade_no"`
+	TradeNo string `json:"trade_no"`
+	Refund  string `json:"out_request_no,omitempty"`
+	// Ours and Theirs are the amounts, nil where it is missing.
+	Ours   *api.Money `json:"ours,omitempty"`
+	Theirs *api.Money `json:"theirs,omitempty"`
+	// Note says what else the shop knows of it.
+	Note string `json:"note,omitempty"`
+}
+
+// String is the difference as a line.
+func (d *difference) String() string {
+	amount := func(m *api.Money) string {
+		if m == nil {
+			return "-"
+		}
+		return m.String()
+	}
+	s := fmt.Sprintf("%-17s %-6s %s", d.Difference, d.Kind, d.Attempt)
+	for _, number := range []string{d.TradeNo, d.Refund, d.Order} {
+		if number != "" {
+			s += " " + number
+		}
+	}
+	s += fmt.Sprintf(": ours %s, theirs %s", amount(d.Ours), amount(d.Theirs))
+	if d.Row > 0 {
+		s += fmt.Sprintf(" (row %d)", d.Row)
+	}
+	if d.Note != "" {
+		s += "; " + d.Note
+	}
+	return s
+}
+
+// Run implements the command.
+func (c *ReconcileCmd) Run(ctx context.Context, t *terminal) error {
+	if err := c.check(t.Err); err != nil {
+		return fmt.Errorf("%w: reconcile: %w", errUnreadable, err)
+	}
+	out := bufio.NewWriter(t.Out)
+	report := &differences{out: out, asJSON: c.JSON}
+	err := c.compare(ctx, report)
+	if err == nil {
+		err = report.end()
+	}
+	if err = errors.Join(err, out.Flush()); err != nil {
+		return fmt.Errorf("%w: reconcile: %w", errUnreadable, err)
+	}
+	if report.count > 0 {
+		return errFound
+	}
+	return nil
+}
+
+// differences prints differences as they are found: there may be as many as
+// rows.
+type differences struct {
+	out    *bufio.Writer
+	asJSON bool
+	count  int
+	// rows are those of the statement, entries those of the pay log.
+	rows, entries int
+}
+
+func (r *differences) add(d *difference) error {
+	r.count++
+	if !r.asJSON {
+		_, err := fmt.Fprintln(r.out, d)
+		return err
+	}
+	text, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	before := ","
+	if r.count == 1 {
+		before = `{"differences":[`
+	}
+	_, err = fmt.Fprintf(r.out, "%s%s", before, text)
+	return err
+}
+
+func (r *differences) end() error {
+	if !r.asJSON {
+		verdict := "statement and pay log agree"
+		if r.count > 0 {
+			verdict = fmt.Sprintf("%d differences", r.count)
+		}
+		_, err := fmt.Fprintf(r.out, "%s; %d rows in the statement, %d in the pay log\n", verdict,
+			r.rows, r.entries)
+		return err
+	}
+	before := "]"
+	if r.count == 0 {
+		before = `{"differences":[]`
+	}
+	_, err := fmt.Fprintf(r.out, `%s,"count":%d,"statement_rows":%d,"log_rows":%d,"ok":%t}`+"\n",
+		before, r.count, r.rows, r.entries, r.count == 0)
+	return err
+}
+
+// Limits of statements.
+const (
+	// maxStatementRows is the most rows of one statement.
+	maxStatementRows = 10_000_000
+	// maxStatementLine is more than the longest row, maxStatementField the
+	// longest field, in bytes.
+	maxStatementLine  = 4096
+	maxStatementField = 255
+	// maxBadRows is how many bad rows are named.
+	maxBadRows = 100
+)
+
+// statementColumns are what a statement must have, in any order.
+var statementColumns = []string{"kind", "out_trade_no", "trade_no", "out_request_no", "amount",
+	"currency", "time"}
+
+// movement is a row of a statement.
+type movement struct {
+	row                            int
+	kind, attempt, tradeNo, refund string
+	amount                         api.Money
+}
+
+// eachMovement reads a statement from its file, a line at a time. A row that
+// can't be read is given to bad, and reading goes on.
+func (c *ReconcileCmd) eachMovement(take func(*movement) error, bad func(row int, err error) error,
+) error {
+	f, err := os.Open(c.Statement)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	plain, err := unzip(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Statement, err)
+	}
+	lines := bufio.NewScanner(plain)
+	lines.Buffer(make([]byte, 0, maxStatementLine), maxStatementLine)
+	var at []int
+	row := 0
+	for lines.Scan() {
+		if row++; row > maxStatementRows {
+			return fmt.Errorf("%s has more than %d rows", c.Statement, maxStatementRows)
+		}
+		if row == 1 {
+			if at, err = columnsOf(lines.Text()); err != nil {
+				return fmt.Errorf("%s: header: %w", c.Statement, err)
+			}
+			continue
+		}
+		if strings.TrimSpace(lines.Text()) == "" {
+			continue
+		}
+		m, err := readMovement(lines.Text(), at)
+		if err != nil {
+			err = bad(row, err)
+		} else {
+			m.row = row
+			err = take(m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("%s: row %d is longer than %d bytes", c.Statement, row+1,
+			maxStatementLine-1)
+	case err != nil:
+		return fmt.Errorf("%s: %w", c.Statement, err)
+	case row == 0:
+		return fmt.Errorf("%s is empty", c.Statement)
+	}
+	return nil
+}
+
+// fieldsOf splits a line of a CSV file. A field of a statement has no line
+// break, so a quote that is not closed costs one row.
+func fieldsOf(line string) ([]string, error) {
+	fields, err := csv.NewReader(strings.NewReader(line)).Read()
+	var broken *csv.ParseError
+	if errors.As(err, &broken) {
+		return nil, broken.Err
+	}
+	return fields, err
+}
+
+// columnsOf finds the places of statementColumns in a header; the number of its
+// columns comes last.
+func columnsOf(line string) ([]int, error) {
+	header, err := fieldsOf(strings.TrimPrefix(line, "\ufeff"))
+	if err != nil {
+		return nil, err
+	}
+	at := make([]int, 0, len(statementColumns)+1)
+	for _, name := range statementColumns {
+		i := slices.Index(header, name)
+		if i < 0 {
+			return nil, fmt.Errorf("there is no column %q", name)
+		}
+		at = append(at, i)
+	}
+	return append(at, len(header)), nil
+}
+
+// readMovement reads a row strictly.
+func readMovement(line string, at []int) (*movement, error) {
+	fields, err := fieldsOf(line)
+	if err != nil {
+		return nil, err
+	}
+	if want := at[len(statementColumns)]; len(fields) != want {
+		return nil, fmt.Errorf("it has %d fields, not %d", len(fields), want)
+	}
+	field := func(column int) string { return fields[at[column]] }
+	for i, name := range statementColumns {
+		if len(fields[at[i]]) > maxStatementField {
+			return nil, fmt.Errorf("%s is longer than %d bytes", name, maxStatementField)
+		}
+	}
+	m := &movement{kind: field(0), attempt: field(1), tradeNo: field(2), refund: field(3)}
+	currency := field(5)
+	switch {
+	case m.kind != api.BookPay && m.kind != api.BookRefund:
+		return nil, fmt.Errorf("kind %q is neither %s nor %s", m.kind, api.BookPay, api.BookRefund)
+	case m.tradeNo == "":
+		return nil, errors.New("there is no trade_no")
+	case (m.refund != "") != (m.kind == api.BookRefund):
+		return nil, errors.New("out_request_no is for refunds, and needed for them")
+	case checkCurrency(currency) != nil:
+		return nil, fmt.Errorf("currency %q is not three capital letters", currency)
+	}
+	if m.amount, err = api.ParseMoney(field(4), currency); err != nil {
+		return nil, errors.New(api.AsError(err).Message)
+	}
+	if m.amount.Amount <= 0 {
+		return nil, fmt.Errorf("amount %s is not above zero", m.amount)
+	}
+	if _, err := time.Parse(time.RFC3339, field(6)); err != nil {
+		return nil, fmt.Errorf("time %q is not RFC 3339", field(6))
+	}
+	return m, nil
+}
+
+// check reads the whole statement before anything is compared, since a row that
+// can't be read would make false differences, and names its bad rows.
+func (c *ReconcileCmd) check(errs io.Writer) error {
+	bad := 0
+	err := c.eachMovement(func(*movement) error { return nil }, func(row int, err error) error {
+		if bad++; bad > maxBadRows {
+			return nil
+		}
+		_, werr := fmt.Fprintf(errs, "%s: row %d: %v\n", c.Statement, row, err)
+		return werr
+	})
+	if err == nil && bad > 0 {
+		err = fmt.Errorf("%s: %d rows can't be read", c.Statement, bad)
+	}
+	return err
+}
+
+// compare looks up each row of the statement in the log, and then each row of
+// the log among those found. Memory grows by a bit for each row of the log.
+func (c *ReconcileCmd) compare(ctx context.Context, report *differences) (err error) {
+	l, closeLog, err := openLedger(ctx, actorFile(c.Data, "payment"), c.Provider)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	if err := c.eachMovement(func(m *movement) error {
+		report.rows++
+		d, err := l.look(ctx, m)
+		if err == nil && d != nil {
+			err = report.add(d)
+		}
+		return err
+	}, func(row int, err error) error {
+		return fmt.Errorf("%s changed meanwhile: row %d: %w", c.Statement, row, err)
+	}); err != nil {
+		return err
+	}
+	from, err1 := parseMoment("from", c.From, 0)
+	to, err2 := parseMoment("to", c.To, api.Time(1<<63-1))
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	return l.rest(ctx, from, to, report)
+}
