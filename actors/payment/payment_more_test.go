@@ -375,7 +375,7 @@ func TestRefunds(t *testing.T) {
 	}
 	b.wantKept(order, 0)
 	b.wantIncidents(api.IncidentRefund, api.IncidentReturned) // a no, and then it was done
-	b.refund(order, 8, gbp(699)) // the number is another refund's
+	b.refund(order, 8, gbp(699))                              // the number is another refund's
 	if len(b.Out.Dead) != 1 {
 		t.Error("another refund under a known number was taken")
 	}
