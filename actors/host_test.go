@@ -450,7 +450,7 @@ func TestLostEffect(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	done := make(chan *api.Effect, 1)
-	h = w.host(spec, cfg)
+	w.host(spec, cfg)
 	bus.Work(ctx, w.js, bus.Worker{Actor: "goods", Name: "probe",
 		Do: func(_ context.Context, e *api.Effect) (any, error) {
 			defer cancel()

@@ -152,16 +152,17 @@ func (t *trace) unnamed(every int) map[string]bool {
 
 // findCashier opens the cashier for one of the orders that were left.
 func (d *demo) findCashier(ctx context.Context, r *replay) error {
-	for _, id := range slices.Sorted(maps.Keys(r.open)) {
-		a, err := r.open[id].attempt(ctx, &api.Order{ID: id})
-		if err != nil {
-			return err
-		}
-		d.unpaid = &api.Order{ID: id, Due: a.Amount}
-		d.cashier, err = leadsTo(ctx, a.Link.URL)
+	if len(r.open) == 0 {
+		return nil
+	}
+	id := slices.Min(slices.Collect(maps.Keys(r.open)))
+	a, err := r.open[id].attempt(ctx, &api.Order{ID: id})
+	if err != nil {
 		return err
 	}
-	return nil
+	d.unpaid = &api.Order{ID: id, Due: a.Amount}
+	d.cashier, err = leadsTo(ctx, a.Link.URL)
+	return err
 }
 
 // leadsTo is where a link redirects a browser to, or else the link itself.
