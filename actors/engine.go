@@ -48,7 +48,8 @@ type Engine struct {
 	verbs   map[string]func(tx *Tx, body []byte) error
 	queries map[string]Endpoint
 
-	self string // <actor>.<shard>
+	self   string // <actor>.<shard>
+	random func() string
 	// mu guards what follows; Apply changes state when a batch is committed.
 	mu sync.Mutex
 	// committing is the time spent in COMMIT, ns.
@@ -82,24 +83,39 @@ func OpenEngine(ctx context.Context, spec *Spec, path string) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{Spec: spec, file: file, w: file.W, self: bus.Address(spec.Name),
-		readers: make(chan *stores.Conn, stores.MaxReaders)}
-	if err := e.open(ctx); err != nil {
+	if err := migrate(ctx, spec, file); err != nil {
 		file.Close()
+		return nil, fmt.Errorf("actors: open %s: %w", spec.Name, err)
+	}
+	e, err := OpenEngineOn(spec, file, rand.Text)
+	if err != nil {
+		file.Close()
+	}
+	return e, err
+}
+
+// OpenEngineOn is OpenEngine on an open file that has the tables already, and
+// is left open after an error. random answers texts that nobody else has, of 10
+// characters or more, for the file's owner and epoch.
+func OpenEngineOn(spec *Spec, file *stores.File, random func() string) (*Engine, error) {
+	e := &Engine{Spec: spec, file: file, w: file.W, self: bus.Address(spec.Name), random: random,
+		readers: make(chan *stores.Conn, len(file.R))}
+	if err := e.open(); err != nil {
 		return nil, fmt.Errorf("actors: open %s: %w", spec.Name, err)
 	}
 	return e, nil
 }
 
-func (e *Engine) open(ctx context.Context) error {
-	if err := e.file.Migrate(ctx, "runtime", runtimeSchema, nil); err != nil {
+func migrate(ctx context.Context, spec *Spec, file *stores.File) error {
+	if err := file.Migrate(ctx, "runtime", runtimeSchema, nil); err != nil {
 		return err
 	}
-	if err := e.file.Migrate(ctx, e.Spec.Name, e.Spec.Schema, e.Spec.Migrations); err != nil {
-		return err
-	}
+	return file.Migrate(ctx, spec.Name, spec.Schema, spec.Migrations)
+}
+
+func (e *Engine) open() error {
 	if _, err := e.w.Exec(`INSERT INTO _actor (one, owner, epoch) VALUES (1, ?, ?)
-		ON CONFLICT DO NOTHING`, rand.Text(), rand.Text()[:10]); err != nil {
+		ON CONFLICT DO NOTHING`, e.random(), e.random()[:10]); err != nil {
 		return err
 	}
 	for _, c := range e.file.R {
@@ -265,7 +281,7 @@ func (e *Engine) NewEpoch() error {
 		return err
 	}
 	if _, err := e.w.Exec(`UPDATE _actor SET owner = ?, epoch = ?`,
-		rand.Text(), rand.Text()[:10]); err != nil {
+		e.random(), e.random()[:10]); err != nil {
 		return err
 	}
 	return e.load()

@@ -241,7 +241,7 @@ func (h *Host) Status() Status {
 	s := Status{Actor: h.spec.Name, Ready: h.ready.Load(), Now: h.engine.Now(),
 		Messages: h.handled.Load(), Batches: h.batches.Load(),
 		Statements: h.engine.w.Statements.Load(), BusyMicros: h.busy.Load() / 1000,
-		CommitMicros: h.engine.committing.Load() / 1000, Stopped: h.pub.stopped()}
+		CommitMicros: h.engine.committing.Load() / 1000, Stopped: h.pub.outbox.Stopped()}
 	if !s.Ready {
 		s.Fault, _ = h.fault.Load().(string)
 	}

@@ -96,7 +96,7 @@ func (s *server) committed(m *nats.Msg) {
 		return
 	}
 	_, number := s.h.engine.LastOf(q.Sender)
-	s.log("committed", m.Respond(api.Raw(&confirmReply{Number: number,
+	s.log("committed", m.Respond(api.Raw(&CommittedReply{Number: number,
 		ReadUpTo: api.Time(s.h.readUpTo.Load())})))
 }
 

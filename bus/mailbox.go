@@ -26,16 +26,6 @@ const (
 	mailboxQueue = 4 * MaxAckPending
 )
 
-// Place is where an actor stands in its stream.
-type Place struct {
-	// Created is the stream's created-time, in ns.
-	Created int64
-	// Seq, At (ns) and ID belong to the last message handled; Seq 0: none.
-	Seq uint64
-	At  int64
-	ID  string
-}
-
 // Message is one delivery out of a mailbox.
 type Message struct {
 	Subject string
@@ -122,16 +112,8 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 	}
 	info := stream.CachedInfo()
 	m.created = info.Created.UnixNano()
-	m.want = p.Seq + 1
-	held, err := m.holds(ctx, stream, p)
-	if err != nil {
-		return false, fmt.Errorf("bus: seek %s: %w", m.stream, err)
-	}
-	if !held {
-		cut = p.Seq != 0
-		if m.want, err = firstAfter(ctx, stream, p.At-memory.Nanoseconds()); err != nil {
-			return cut, fmt.Errorf("bus: seek %s: %w", m.stream, err)
-		}
+	if m.want, cut, err = p.Next(ctx, history{stream}, memory); err != nil {
+		return cut, fmt.Errorf("bus: seek %s: %w", m.stream, err)
 	}
 	if err := m.ensureConsumer(ctx); err != nil {
 		return cut, fmt.Errorf("bus: seek %s: %w", m.stream, err)
@@ -146,43 +128,6 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 		return cut, fmt.Errorf("bus: seek %s: %w", m.stream, err)
 	}
 	return cut, nil
-}
-
-// holds tells whether the stream has at the place the message that was there.
-// Not being able to look is no answer.
-func (m *Mailbox) holds(ctx context.Context, stream jetstream.Stream, p Place) (bool, error) {
-	if p.Seq == 0 || m.created != p.Created {
-		return false, nil
-	}
-	msg, err := stream.GetMsg(ctx, p.Seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	return err == nil && msg.Time.UnixNano() == p.At && Identity(msg.Header) == p.ID, err
-}
-
-// firstAfter finds the first sequence number with a time above ns.
-func firstAfter(ctx context.Context, s jetstream.Stream, ns int64) (uint64, error) {
-	state := s.CachedInfo().State
-	lo, hi := max(state.FirstSeq, 1), state.LastSeq+1
-	if ns <= 0 || state.FirstTime.UnixNano() > ns {
-		return lo, nil
-	}
-	for lo < hi {
-		mid := lo + (hi-lo)/2
-		msg, err := s.GetMsg(ctx, mid, jetstream.WithGetMsgSubject(">"))
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			hi = mid
-		case err != nil:
-			return 0, err
-		case msg.Time.UnixNano() > ns:
-			hi = mid
-		default:
-			lo = msg.Sequence + 1
-		}
-	}
-	return lo, nil
 }
 
 func (m *Mailbox) ensureConsumer(ctx context.Context) error {

@@ -33,7 +33,13 @@ type Conn struct {
 	row row
 	// Statements counts the statements run; any goroutine may load it.
 	Statements atomic.Int64
+	// Fail, when not nil, is asked before each statement, and what it answers is
+	// the statement's error: simulations break a store with it.
+	Fail func(query string) error
 }
+
+// ErrFull is the fault of a full disk, for Conn.Fail.
+var ErrFull = sqlite.ResultFull.ToError()
 
 // openConn opens a connection and runs the pragmas.
 func openConn(path string, flags sqlite.OpenFlags, pragmas ...string) (*Conn, error) {
@@ -87,6 +93,11 @@ func (c *Conn) Rollback() error {
 // start prepares a statement, binds its arguments and takes the first step.
 func (c *Conn) start(query string, args []any) (s *sqlite.Stmt, ok bool, err error) {
 	c.Statements.Add(1)
+	if c.Fail != nil {
+		if err := c.Fail(query); err != nil {
+			return nil, false, fmt.Errorf("%q: %w", query, err)
+		}
+	}
 	if s, err = c.c.Prepare(query); err != nil {
 		return nil, false, err
 	}

@@ -170,12 +170,16 @@ func (f *File) Migrate(ctx context.Context, name, schema string, more fs.FS) err
 func (f *File) Close() error {
 	var errs []error
 	for _, r := range f.R {
-		errs = append(errs, r.Close())
+		if r != f.W { // in memory they are one
+			errs = append(errs, r.Close())
+		}
 	}
 	if f.W != nil {
 		errs = append(errs, f.W.Close())
 	}
-	errs = append(errs, f.lock.Close())
+	if f.lock != nil {
+		errs = append(errs, f.lock.Close())
+	}
 	return errors.Join(errs...)
 }
 

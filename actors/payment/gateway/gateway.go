@@ -104,7 +104,7 @@ func (g *Gateways) Do(ctx context.Context, e *api.Effect) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("gateway: the provider %q is not configured", c.Attempt.Provider)
 	}
-	outcome, err := to.guard(func() (any, error) { return call(ctx, to, e.Name, &c) })
+	outcome, err := to.guard(func() (any, error) { return Call(ctx, to, e.Name, &c) })
 	if err != nil {
 		return nil, fmt.Errorf("gateway: %s: %w", c.Attempt.Provider, err)
 	}
@@ -130,8 +130,10 @@ func (to guarded) guard(do func() (any, error)) (outcome any, err error) {
 	return outcome, err
 }
 
-// call makes the call that an effect names.
-func call(ctx context.Context, to Gateway, name string, c *api.GatewayCall) (any, error) {
+// Call makes the call that an effect names. Its value is the effect's final
+// outcome, a provider's final refusal among them; after an error nothing is
+// known.
+func Call(ctx context.Context, to Gateway, name string, c *api.GatewayCall) (any, error) {
 	switch name {
 	case api.EffectPayOpen:
 		link, err := to.Open(ctx, &c.Attempt)

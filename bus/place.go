@@ -1,0 +1,117 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Place is where an actor stands in its stream.
+type Place struct {
+	// Created is the stream's created-time, in ns.
+	Created int64
+	// Seq, At (ns) and ID belong to the last message handled; Seq 0: none.
+	Seq uint64
+	At  int64
+	ID  string
+}
+
+// History is what has to be known of a stream to go on in it: JetStream's, or
+// a simulation's.
+type History interface {
+	// Created is when the stream was made, in ns.
+	Created() int64
+	// Bounds are the first and the last sequence number, and the time of the
+	// first message, in ns.
+	Bounds() (first, last uint64, at int64)
+	// At is the message at a sequence number; nil when there is none. Not being
+	// able to look is an error.
+	At(ctx context.Context, seq uint64) (*Entry, error)
+	// From is the first message at a sequence number or after it; nil when there
+	// is none.
+	From(ctx context.Context, seq uint64) (*Entry, error)
+}
+
+// Entry is one message of a History.
+type Entry struct {
+	Seq uint64
+	// At is its time in ns, ID its identity.
+	At int64
+	ID string
+}
+
+// Next is the sequence number to go on at behind a place. cut is true when the
+// stream no longer tells what the actor has handled (made anew, cut short, a
+// hole at its place): then it is that of the first message newer than the
+// place's time less memory.
+func (p Place) Next(ctx context.Context, h History, memory time.Duration) (
+	seq uint64, cut bool, err error) {
+	held, err := p.in(ctx, h)
+	if err != nil || held {
+		return p.Seq + 1, false, err
+	}
+	seq, err = firstAfter(ctx, h, p.At-memory.Nanoseconds())
+	return seq, p.Seq != 0, err
+}
+
+// in tells whether the stream has at the place the message that was there.
+func (p Place) in(ctx context.Context, h History) (bool, error) {
+	if p.Seq == 0 || h.Created() != p.Created {
+		return false, nil
+	}
+	e, err := h.At(ctx, p.Seq)
+	return err == nil && e != nil && e.At == p.At && e.ID == p.ID, err
+}
+
+// firstAfter finds the first sequence number with a time above ns.
+func firstAfter(ctx context.Context, h History, ns int64) (uint64, error) {
+	first, last, at := h.Bounds()
+	lo, hi := max(first, 1), last+1
+	if ns <= 0 || at > ns {
+		return lo, nil
+	}
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		e, err := h.From(ctx, mid)
+		switch {
+		case err != nil:
+			return 0, err
+		case e == nil || e.At > ns:
+			hi = mid
+		default:
+			lo = e.Seq + 1
+		}
+	}
+	return lo, nil
+}
+
+// history is a stream of JetStream as it was looked up last.
+type history struct{ jetstream.Stream }
+
+func (h history) Created() int64 { return h.CachedInfo().Created.UnixNano() }
+
+func (h history) Bounds() (first, last uint64, at int64) {
+	s := h.CachedInfo().State
+	return s.FirstSeq, s.LastSeq, s.FirstTime.UnixNano()
+}
+
+func (h history) At(ctx context.Context, seq uint64) (*Entry, error) {
+	return h.get(ctx, seq)
+}
+
+func (h history) From(ctx context.Context, seq uint64) (*Entry, error) {
+	return h.get(ctx, seq, jetstream.WithGetMsgSubject(">"))
+}
+
+func (h history) get(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*Entry, error) {
+	m, err := h.GetMsg(ctx, seq, opts...)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Entry{Seq: m.Sequence, At: m.Time.UnixNano(), ID: Identity(m.Header)}, nil
+}
