@@ -187,6 +187,18 @@ func TestEpochsInABatchThatFails(t *testing.T) {
 	wantCounts(a, map[string]int{"_dead": 1})
 }
 
+// The epoch that a batch has heard of first and seen end is over after a
+// restart as well: what comes again of it is a repeat and no incident.
+func TestEpochsInOneBatch(t *testing.T) {
+	a := actorstest.New(t, probeSpec())
+	first := epoch("one", 1, 0, &act{Write: []int{1}})
+	a.Apply(first, epoch("two", 2, 1, &act{Write: []int{2}}))
+	a.Restart()
+	a.Apply(first)
+	wantRows(a, 1, 2)
+	wantCounts(a, map[string]int{"_in": 2, "_incident": 0, "_dead": 0})
+}
+
 // wantResend checks the numbers that a resend reads, whose bodies are theirs.
 func wantResend(a *actorstest.Actor, after int64, first, last int64) {
 	a.T.Helper()
