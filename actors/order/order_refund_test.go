@@ -436,3 +436,30 @@ func (b *bench) refundInGroups(rt *rapid.T) {
 		rt.Fatalf("the coupon was not given back: %s", steps)
 	}
 }
+
+// What is refunded is taken back from participants only after they have said
+// what they did for the paid order: one whose message could not be handled does
+// it later. ACCEPT M5 M10
+func TestRefundWaitsForFulfilment(t *testing.T) {
+	b := newBench(t)
+	m := b.placed()
+	b.pay(m)
+	b.answer(result(m, "goods.sell", nil))
+	id := b.support(m)
+	b.wantSent("payment/refund")
+	b.answer(&api.StepResult{Step: api.Step{Order: m.Order, Name: "payment.refund", Occurrence: 1}})
+	b.wantSent()
+	if r := b.refund(id); r.State != api.RefundRunning {
+		t.Errorf("the refund is %s", r.State)
+	}
+	b.answer(result(m, "shipping.create", nil))
+	b.wantSent("shipping/cancel", "goods/return")
+	b.answer(result(m, "shipping.create", nil)) // told again
+	b.wantSent()
+	for _, name := range []string{"shipping.cancel", "goods.return"} {
+		b.answer(&api.StepResult{Step: api.Step{Order: m.Order, Name: name, Occurrence: 1}})
+	}
+	if r := b.refund(id); r.State != api.RefundDone {
+		t.Errorf("the refund is %s", r.State)
+	}
+}

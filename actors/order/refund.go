@@ -188,9 +188,50 @@ func run(tx *actors.Tx, o *order, r *api.Refund) error {
 	o.refund = r
 	n, err := ask(tx, o, repay)
 	if err == nil && n == 0 {
-		_, err = ask(tx, o, giveBack)
+		err = goOn(tx, o, r)
 	}
 	return err
+}
+
+// goOn asks for the rest of a refund, unless a participant has not said yet what
+// it did when the order was paid: one whose message could not be handled would
+// do it after it was taken back. Then resumeRefunds does. Row M5.
+func goOn(tx *actors.Tx, o *order, r *api.Refund) error {
+	var waiting bool
+	if err := tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = +? AND occurrence = 0
+		AND state = 'asked')`, o.ID).Scan(&waiting); err != nil || waiting {
+		return err
+	}
+	o.refund = r
+	_, err := ask(tx, o, giveBack)
+	return err
+}
+
+// resumeRefunds goes on with the refunds of an order that wait in goOn.
+func resumeRefunds(tx *actors.Tx, id string) error {
+	var waiting []*api.Refund
+	if err := tx.Each(func(row actors.Row) error {
+		r, _, err := scanRefund(row)
+		waiting = append(waiting, r)
+		return err
+	}, selectRefund+`WHERE order_id = +? AND state = 'running' AND NOT EXISTS (
+		SELECT 1 FROM steps s WHERE s.order_id = refund.order_id AND s.occurrence = refund.number
+			AND (s.name <> 'payment.refund' OR s.state = 'asked')) ORDER BY number`, id); err != nil {
+		return err
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	o, err := load(tx, id)
+	if err != nil {
+		return err
+	}
+	for _, r := range waiting {
+		if err := goOn(tx, o, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // decideRefund is support's word on a refund that was asked for.
@@ -261,9 +302,7 @@ func repaid(tx *actors.Tx, m *api.StepResult) error {
 		r.Problem = m.Refusal
 		return giveUp(tx, o, r, api.RefundFailed)
 	}
-	o.refund = r
-	_, err = ask(tx, o, giveBack)
-	return err
+	return goOn(tx, o, r)
 }
 
 // gaveBack ends the refund when all its steps are done. The order's coupon is

@@ -138,34 +138,45 @@ func collected(tx *actors.Tx, m *api.StepResult) error {
 	return paid(tx, o)
 }
 
-// fulfilled has what a participant could not deliver refunded: units that were
-// gone when they were paid, or seats of a full course. Rows C6, L1.
+// fulfilled has what a participant could not deliver refunded, and refunds go on
+// that waited for the answer. Rows C6, L1.
 func fulfilled(tx *actors.Tx, m *api.StepResult) error {
-	var lacking []api.CartTake
-	switch {
-	case len(m.Data) == 0:
-		return nil // done, or refused, which the step shows
-	case m.Name == stepSell:
-		var d api.Sold
-		if err := json.Unmarshal(m.Data, &d); err != nil {
-			return fmt.Errorf("sold: %w", err)
-		}
-		lacking = d.Short
-	case m.Name == stepEnrol:
-		var d api.Enrolled
-		if err := json.Unmarshal(m.Data, &d); err != nil {
-			return fmt.Errorf("enrolled: %w", err)
-		}
-		lacking = d.Refused
-	}
-	if len(lacking) == 0 {
-		return nil
-	}
-	o, err := load(tx, m.Order)
+	lacking, err := lackingOf(m)
 	if err != nil {
 		return err
 	}
-	return refundLacking(tx, o, lacking, m.Name == stepSell)
+	if len(lacking) > 0 {
+		o, err := load(tx, m.Order)
+		if err != nil {
+			return err
+		}
+		if err := refundLacking(tx, o, lacking, m.Name == stepSell); err != nil {
+			return err
+		}
+	}
+	return resumeRefunds(tx, m.Order)
+}
+
+// lackingOf are the units that a participant could not deliver: those that were
+// gone when they were paid, or seats of a full course. A refusal is shown by the
+// step.
+func lackingOf(m *api.StepResult) ([]api.CartTake, error) {
+	switch {
+	case len(m.Data) == 0:
+	case m.Name == stepSell:
+		var d api.Sold
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return nil, fmt.Errorf("sold: %w", err)
+		}
+		return d.Short, nil
+	case m.Name == stepEnrol:
+		var d api.Enrolled
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return nil, fmt.Errorf("enrolled: %w", err)
+		}
+		return d.Refused, nil
+	}
+	return nil, nil
 }
 
 // advance asks for the next phase that the order needs, when all steps of the
