@@ -5,7 +5,7 @@ CC_FOUND := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(CC_FOUND),-race,)
 
-.PHONY: demo build test check bench clean
+.PHONY: demo build test check simulate soak mutants bench clean
 
 ## demo: run a shop with sample data; Ctrl-C ends it
 demo: build
@@ -15,8 +15,8 @@ demo: build
 build:
 	$(GO) build -o bin/ordo ./cmd/ordo
 
-## test: format, vet, staticcheck and all tests
-test: check
+## test: format, vet, staticcheck, 2,000 simulated schedules and all tests
+test: check simulate
 	@$(if $(RACE),echo "tests with the race detector",echo "no C compiler found: tests WITHOUT the race detector")
 	$(GO) test $(RACE) -timeout 60m ./...
 
@@ -26,6 +26,21 @@ check:
 		echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+# The race detector has nothing to find in one thread, and costs tenfold.
+SIMULATE = $(GO) test ./actors/simulate -count 1 -timeout 12h
+
+## simulate: the whole shop in one thread under faults, 2,000 schedules
+simulate:
+	SEEDS=2000 $(SIMULATE) -run '^TestSchedules$$'
+
+## soak: simulate SEEDS schedules, from FROM on
+soak:
+	SEEDS=$(or $(SEEDS),50000) FROM=$(or $(FROM),2000) $(SIMULATE) -v -run '^TestSchedules$$'
+
+## mutants: plant bugs one by one, each of which the simulation must catch
+mutants:
+	MUTANTS=all $(SIMULATE) -v -run '^TestMutants$$'
 
 ## bench: orders per second over HTTP, for 1, 8 and 64 clients
 bench: build
