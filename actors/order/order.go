@@ -63,7 +63,10 @@ const (
 	// fulfil comes after payment. It decides nothing about the order; what
 	// could not be had is refunded.
 	fulfil
-	// repay is a refund's first phase, because a gateway may refuse it.
+	// recall is a refund's first phase: what has not left is kept back before
+	// the money goes, so that not both are gone.
+	recall
+	// repay comes before the rest, because a gateway may refuse it.
 	repay
 	// giveBack is the rest of a refund, which nobody refuses.
 	giveBack
@@ -79,7 +82,7 @@ type step struct {
 	// do asks for the step.
 	do func(o *order, s api.Step) api.Message
 	// undo asks for it to be undone, whether it has run or not; nil where only
-	// a refund takes it back.
+	// a refund takes it back, or nothing does.
 	undo func(o *order, s api.Step) api.Message
 	// done takes what a step of hold or settle found into the order. An
 	// *api.Error refuses the order; nil where there is nothing to take.
@@ -152,6 +155,16 @@ var steps = []step{
 		},
 	},
 	{
+		name: stepRecall, phase: recall,
+		used: func(o *order) bool { return len(o.refunded(api.KindPhysical)) > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.CancelShipment{Step: s, Lines: o.refunded(api.KindPhysical)}
+		},
+		undo: func(o *order, s api.Step) api.Message {
+			return &api.RestoreShipment{Step: s, Lines: o.recalled()}
+		},
+	},
+	{
 		name: "payment.refund", phase: repay,
 		used: func(o *order) bool { return o.refund.Money.Amount > 0 },
 		do: func(o *order, s api.Step) api.Message {
@@ -181,13 +194,6 @@ var steps = []step{
 		},
 	},
 	{
-		name: "shipping.cancel", phase: giveBack,
-		used: func(o *order) bool { return len(o.refunded(api.KindPhysical)) > 0 },
-		do: func(o *order, s api.Step) api.Message {
-			return &api.CancelShipment{Step: s, Lines: o.refunded(api.KindPhysical)}
-		},
-	},
-	{
 		name: "goods.return", phase: giveBack,
 		used: func(*order) bool { return true },
 		do: func(o *order, s api.Step) api.Message {
@@ -202,6 +208,7 @@ const (
 	stepSell    = "goods.sell"
 	stepEnrol   = "learning.enrol"
 	stepRedeem  = "coupon.redeem"
+	stepRecall  = "shipping.cancel"
 )
 
 // stepNamed is the step's place in steps, or -1.

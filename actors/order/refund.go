@@ -41,6 +41,7 @@ func askRefund(tx *actors.Tx, m *api.AskRefund) error {
 	if err != nil {
 		return err
 	}
+	mark(lines, m.Keep, m.Returned)
 	c, err := configured(tx)
 	if err != nil {
 		return err
@@ -109,6 +110,9 @@ func (o *order) wantedBack(asked []api.RefundLine) ([]api.RefundLine, error) {
 		return o.rest(), nil
 	}
 	lines := slices.Clone(asked)
+	for i := range lines {
+		lines[i].Recalled = 0 // only the shipping actor knows
+	}
 	var short []api.Shortage
 	taken := map[int]int64{}
 	for i := range lines {
@@ -180,17 +184,19 @@ func beginRefund(tx *actors.Tx, o *order, r *api.Refund) error {
 	if err := save(tx, o); err != nil {
 		return err
 	}
-	return run(tx, o, r)
+	return proceed(tx, o, r, recall)
 }
 
-// run asks for the money to go back, or for the rest where there is none.
-func run(tx *actors.Tx, o *order, r *api.Refund) error {
+// proceed asks for the first phase from p on that has steps for the refund;
+// the last one always has.
+func proceed(tx *actors.Tx, o *order, r *api.Refund, p phase) error {
 	o.refund = r
-	n, err := ask(tx, o, repay)
-	if err == nil && n == 0 {
-		_, err = ask(tx, o, giveBack)
+	for ; p <= giveBack; p++ {
+		if n, err := ask(tx, o, p); err != nil || n > 0 {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // decideRefund is support's word on a refund that was asked for.
@@ -220,13 +226,22 @@ func decideRefund(tx *actors.Tx, m *api.DecideRefund) error {
 		return errors.Join(giveUp(tx, o, r, api.RefundDenied), tx.Reply(r))
 	}
 	r.State = api.RefundRunning
-	if err := saveRefund(tx, r); err != nil {
+	mark(r.Lines, m.Keep, m.Returned)
+	if err := errors.Join(saveRefund(tx, r), saveRefundLines(tx, r)); err != nil {
 		return err
 	}
-	if err := run(tx, o, r); err != nil {
+	if err := proceed(tx, o, r, recall); err != nil {
 		return err
 	}
 	return tx.Reply(r)
+}
+
+// mark says of all lines what becomes of their units.
+func mark(lines []api.RefundLine, keep, returned bool) {
+	for i := range lines {
+		lines[i].Keep = lines[i].Keep || keep
+		lines[i].Returned = lines[i].Returned || returned
+	}
 }
 
 // giveUp ends a refund of which nothing goes back, and frees its units.
@@ -251,6 +266,42 @@ func refundOf(tx *actors.Tx, m *api.StepResult) (*order, *api.Refund, error) {
 	return o, r, err
 }
 
+// recalled takes what did not leave with the parcel, and goes on to the money.
+func recalled(tx *actors.Tx, m *api.StepResult) error {
+	o, r, err := refundOf(tx, m)
+	if err != nil {
+		return err
+	}
+	var d api.Recalled
+	if len(m.Data) > 0 {
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return fmt.Errorf("recalled: %w", err)
+		}
+	}
+	if len(d.Lines) > 0 {
+		o.noteRecalled(r, d.Lines)
+		if err := saveRefundLines(tx, r); err != nil {
+			return err
+		}
+	}
+	return proceed(tx, o, r, repay)
+}
+
+// putBack has a parcel get back what was kept for a refund that failed.
+func putBack(tx *actors.Tx, o *order, r *api.Refund) error {
+	o.refund = r
+	if len(o.recalled()) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing'
+		WHERE order_id = ? AND name = ? AND occurrence = ?`, o.ID, stepRecall,
+		r.Number); err != nil {
+		return err
+	}
+	return tx.Send(steps[stepNamed(stepRecall)].undo(o,
+		api.Step{Order: o.ID, Name: stepRecall, Occurrence: r.Number}))
+}
+
 // repaid goes on when the money has gone back; a gateway's no ends the refund.
 func repaid(tx *actors.Tx, m *api.StepResult) error {
 	o, r, err := refundOf(tx, m)
@@ -259,11 +310,9 @@ func repaid(tx *actors.Tx, m *api.StepResult) error {
 	}
 	if m.Refusal != nil {
 		r.Problem = m.Refusal
-		return giveUp(tx, o, r, api.RefundFailed)
+		return errors.Join(putBack(tx, o, r), giveUp(tx, o, r, api.RefundFailed))
 	}
-	o.refund = r
-	_, err = ask(tx, o, giveBack)
-	return err
+	return proceed(tx, o, r, giveBack)
 }
 
 // gaveBack ends the refund when all its steps are done. The order's coupon is
@@ -351,6 +400,12 @@ func saveRefund(tx *actors.Tx, r *api.Refund) error {
 	_, err := tx.Exec(`UPDATE refund SET state = ?, coupon = ?, decided_by = ?, note = ?,
 		problem = ?, decided = ?, ended = ? WHERE id = ?`,
 		r.State, r.Coupon, r.DecidedBy, r.Note, jsonOrNull(r.Problem), r.Decided, r.Ended, r.ID)
+	return err
+}
+
+// saveRefundLines writes what has become of a refund's lines.
+func saveRefundLines(tx *actors.Tx, r *api.Refund) error {
+	_, err := tx.Exec(`UPDATE refund SET lines = ? WHERE id = ?`, string(api.Raw(r.Lines)), r.ID)
 	return err
 }
 

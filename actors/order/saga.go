@@ -34,6 +34,8 @@ func stepResult(tx *actors.Tx, m *api.StepResult) error {
 	switch steps[i].phase {
 	case fulfil:
 		return fulfilled(tx, m)
+	case recall:
+		return recalled(tx, m)
 	case repay:
 		return repaid(tx, m)
 	case giveBack:

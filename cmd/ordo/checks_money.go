@@ -134,7 +134,8 @@ var moneyChecks = [...]check{
 			LEFT JOIN "order".refund r ON r.order_id = s.order_id AND r.number = s.occurrence
 		WHERE s.occurrence > 0 AND CASE r.state WHEN 'done' THEN s.state <> 'done'
 			WHEN 'running' THEN s.state NOT IN ('asked', 'done')
-			WHEN 'failed' THEN s.state <> 'refused' ELSE 1 END
+			WHEN 'failed' THEN iif(s.name = 'shipping.cancel',
+				s.state NOT IN ('done', 'undoing', 'undone'), s.state <> 'refused') ELSE 1 END
 		UNION ALL
 		SELECT r.order_id, 'order.refund ' || r.id, 'running, but no step is asked for'
 		FROM "order".refund r WHERE r.state = 'running' AND NOT EXISTS (
@@ -274,24 +275,44 @@ var moneyChecks = [...]check{
 		WHERE o.state = 'paid' AND s.n IS NULL AND EXISTS (
 			SELECT 1 FROM json_each(o.lines) j WHERE j.value ->> 'kind' IS NULL)`},
 	{"shipped", []string{"shipping", "order"}, `
-		-- A shipment has the units of its order, less those refunded before it left.
+		-- A shipment has the units of its order, less those that refunds have taken out.
 		WITH book AS (SELECT o.id, j.value ->> 'sku' AS sku, j.value ->> 'quantity' AS units,
-				0 AS sent, 0 AS done, 0 AS running
+				0 AS sent, 0 AS taken, 0 AS open
 				FROM "order".orders o, json_each(o.lines) j
 				WHERE o.state = 'paid' AND j.value ->> 'kind' IS NULL
-			UNION ALL SELECT s.order_id, j.value ->> 'sku', 0, j.value ->> 'quantity', 0, 0
+			UNION ALL SELECT s.order_id, j.value ->> 'sku', 0,
+				j.value ->> 'quantity' + coalesce(j.value ->> 'unsent', 0), 0, 0
 				FROM shipping.shipment s, json_each(s.lines) j
 			UNION ALL SELECT r.order_id, j.value ->> 'sku', 0, 0,
-				iif(r.state = 'done', j.value ->> 'quantity', 0),
-				iif(r.state = 'running', j.value ->> 'quantity', 0)
-				FROM "order".refund r, json_each(r.lines) j WHERE r.state IN ('done', 'running'))
+				iif(r.state = 'failed', 0, coalesce(j.value ->> 'recalled', 0)),
+				CASE WHEN r.state = 'running' AND s.state = 'asked' THEN j.value ->> 'quantity'
+					WHEN s.state = 'undoing' THEN coalesce(j.value ->> 'recalled', 0) ELSE 0 END
+				FROM "order".refund r, json_each(r.lines) j
+				LEFT JOIN "order".steps s ON s.order_id = r.order_id
+					AND s.name = 'shipping.cancel' AND s.occurrence = r.number
+				WHERE r.state IN ('done', 'running', 'failed'))
 		SELECT b.id, 'shipping.shipment ' || b.sku, printf(
-			'%d of %d units in a shipment that is %s; %d are refunded, and %d on their way back',
-			sum(sent), sum(units), s.state, sum(done), sum(running))
+			'%d of %d units in a shipment that is %s; %d are taken out, and %d may be',
+			sum(sent), sum(units), s.state, sum(taken), sum(open))
 		FROM book b JOIN shipping.shipment s ON s.order_id = b.id
 		GROUP BY b.id, b.sku HAVING sum(units) + sum(sent) > 0 AND sum(units) - sum(sent)
-			NOT BETWEEN iif(s.state IN ('created', 'cancelled'), sum(done), 0)
-				AND sum(done) + sum(running)`},
+			NOT BETWEEN sum(taken) AND sum(taken) + sum(open)`},
+	{"restocked", []string{"goods", "order"}, `
+		-- Only what is here goes back into the stock: what had not left, or has come back.
+		WITH book AS (SELECT h.order_id AS id, j.value ->> 'sku' AS sku,
+				coalesce(j.value ->> 'returned', 0) - coalesce(j.value ->> 'kept', 0) AS stocked,
+				0 AS here FROM goods.hold h, json_each(h.lines) j WHERE h.state = 'sold'
+			UNION ALL SELECT r.order_id, j.value ->> 'sku', 0,
+				CASE WHEN j.value ->> 'keep' THEN 0
+					WHEN o.lines ->> ('$[' || (j.value ->> 'line') || '].kind') IS NULL
+						AND NOT coalesce(j.value ->> 'returned', 0)
+						THEN coalesce(j.value ->> 'recalled', 0)
+					ELSE j.value ->> 'quantity' END
+				FROM "order".refund r JOIN "order".orders o ON o.id = r.order_id,
+					json_each(r.lines) j WHERE r.state IN ('done', 'running'))
+		SELECT id, 'goods.hold ' || sku, printf(
+			'%d units went back into the stock, of which %d were here', sum(stocked), sum(here))
+		FROM book GROUP BY id, sku HAVING sum(stocked) > sum(here)`},
 	{"pay-journal", []string{"payment", "journal"}, `
 		-- Money that came and went stands in the journal.
 		WITH book AS (SELECT order_id AS id, iif(kind = 'pay', 'paid or late', 'refunded') AS type,
