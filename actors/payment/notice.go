@@ -141,6 +141,9 @@ func captured(tx *actors.Tx, a *attempt, t *api.Trade) (noted string, err error)
 	if a.captured > 0 && tradeNo == a.TradeNo {
 		return a.standing(), compareRefunds(tx, a, t)
 	}
+	if gone, err := goneBefore(tx, a); err != nil || gone {
+		return api.NotedIncident, err
+	}
 	e := &api.PayLogEntry{Kind: api.BookPay, Provider: a.Provider, Order: a.Order, Attempt: a.ID,
 		TradeNo: tradeNo, Amount: a.Amount, At: cmp.Or(t.PaidAt, tx.Now())}
 	fresh, err := book(tx, e)
@@ -157,6 +160,19 @@ func captured(tx *actors.Tx, a *attempt, t *api.Trade) (noted string, err error)
 		return sendBack(tx, a, e, api.IncidentDouble)
 	}
 	return api.NotedPaid, pay(tx, a, e)
+}
+
+// goneBefore tells whether the gateway has said before that all of the money of
+// an attempt went back, at somebody else's word: then it pays nothing, though
+// the news that it came is only heard now. The incident tells of it.
+func goneBefore(tx *actors.Tx, a *attempt) (gone bool, err error) {
+	if a.captured > 0 || a.State != api.AttemptClosed {
+		return false, nil
+	}
+	err = tx.Row(`SELECT EXISTS (SELECT 1 FROM incident WHERE kind = ? AND provider = ?
+		AND attempt = ? AND amount >= ?)`, api.IncidentReturned, a.Provider, a.ID,
+		a.Amount.Amount).Scan(&gone)
+	return gone, err
 }
 
 // standing is what became of the money that was captured first on an attempt.

@@ -68,8 +68,15 @@ func (g *Alipay) Query(ctx context.Context, a *api.Attempt) (*api.Trade, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &api.Trade{Provider: api.PayAlipay, Attempt: a.ID, TradeNo: t.TradeNo,
-		State: stateOf(t.Status), Amount: t.Total, PaidAt: t.PaidAt}, nil
+	trade := &api.Trade{Provider: api.PayAlipay, Attempt: a.ID, TradeNo: t.TradeNo,
+		State: stateOf(t.Status), Amount: t.Total, PaidAt: t.PaidAt}
+	if trade.State == api.TradePaid && t.TradeNo == "" {
+		return nil, fmt.Errorf("%w: a paid trade without a number", alipay.ErrUnknown)
+	}
+	if trade.State == api.TradeClosed && trade.PaidAt != 0 {
+		trade.Refunded = trade.Amount // what closes a trade that was paid
+	}
+	return trade, nil
 }
 
 // Close implements Gateway. What the gateway refuses to close it is asked
@@ -95,8 +102,9 @@ var retried = map[string]bool{
 // not that money went back, so what this call did not change itself is asked
 // about, and so is every refusal before it is believed. Row Y9.
 func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.Money, error) {
-	done, err := g.client.Refund(ctx, alipay.Refund{OutTradeNo: c.Attempt.ID,
-		OutRequestNo: c.Refund, Amount: c.RefundAmount, Reason: c.Reason})
+	wish := alipay.Refund{OutTradeNo: c.Attempt.ID, TradeNo: c.Attempt.TradeNo,
+		OutRequestNo: c.Refund, Amount: c.RefundAmount, Reason: c.Reason}
+	done, err := g.client.Refund(ctx, wish)
 	if err == nil && done.Changed {
 		return done.Total, nil
 	}
@@ -104,7 +112,7 @@ func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.Money, err
 	if err != nil && !errors.As(err, &refused) {
 		return api.Money{}, err
 	}
-	state, qerr := g.client.RefundQuery(ctx, c.Attempt.ID, c.Refund)
+	state, qerr := g.client.RefundQuery(ctx, wish)
 	switch {
 	case qerr == nil && state.Done && state.Amount == c.RefundAmount:
 		return done.Total, nil
@@ -142,6 +150,10 @@ func (g *Alipay) Notice(_ http.Header, body []byte) (*api.Trade, *api.PaymentInc
 	if n.AppID != g.cfg.AppID || n.SellerID != g.cfg.SellerID {
 		return nil, Incident(api.PayAlipay, api.IncidentForged, t,
 			fmt.Errorf("the notice is for app %.40q of seller %.40q", n.AppID, n.SellerID))
+	}
+	if t.State == api.TradePaid && t.TradeNo == "" {
+		return nil, Incident(api.PayAlipay, api.IncidentForged, t,
+			errors.New("money without a trade number"))
 	}
 	return t, nil
 }

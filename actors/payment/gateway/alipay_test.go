@@ -59,9 +59,13 @@ func newBank(t *testing.T, says map[string]string) *bank {
 		var biz struct {
 			Out string `json:"out_trade_no"`
 			No  string `json:"out_request_no"`
+			Of  string `json:"trade_no"`
 		}
 		if err := json.Unmarshal([]byte(r.FormValue("biz_content")), &biz); err != nil {
 			t.Error(err)
+		}
+		if biz.No != "" && biz.Of != paidAttempt().TradeNo {
+			t.Errorf("%s of the trade %q", method, biz.Of)
 		}
 		inner := strings.NewReplacer("$out", biz.Out, "$no", biz.No).Replace(b.says[method])
 		body, err := alipay.EnvelopeSigned(key, method, []byte(inner))
@@ -90,8 +94,15 @@ func newBank(t *testing.T, says map[string]string) *bank {
 // do does an effect about an attempt and a refund of 20.00.
 func (b *bank) do(ctx context.Context, name string) (any, error) {
 	return b.all.Do(ctx, effect(name, api.GatewayCall{
-		Attempt: attempt(api.PayAlipay, api.ProductQR, yuan), Refund: "rfd_1",
+		Attempt: paidAttempt(), Refund: "rfd_1",
 		RefundAmount: api.Money{Amount: 2000, Currency: "CNY"}}))
+}
+
+// paidAttempt is one whose trade the gateway has numbered.
+func paidAttempt() api.Attempt {
+	a := attempt(api.PayAlipay, api.ProductQR, yuan)
+	a.TradeNo = "2026"
+	return a
 }
 
 const (
@@ -113,7 +124,8 @@ func TestAlipayQuery(t *testing.T) {
 		unknown:                       "",
 		no + `ACQ.ACCESS_FORBIDDEN"}`: "",
 		trade + `PAID_PERHAPS"}`:      "",
-		`{"code":"20000","sub_code":"isp.unknow-error"}`: "",
+		strings.Replace(trade, "2026", "", 1) + `TRADE_SUCCESS"}`: "",
+		`{"code":"20000","sub_code":"isp.unknow-error"}`:          "",
 	} {
 		b := newBank(t, map[string]string{alipay.MethodQuery: inner})
 		out, err := b.do(t.Context(), api.EffectPayQuery)
@@ -127,6 +139,9 @@ func TestAlipayQuery(t *testing.T) {
 		if err != nil || !ok || got.State != want || got.Provider != api.PayAlipay ||
 			got.Attempt != attempt(api.PayAlipay, api.ProductQR, yuan).ID || got.Amount != yuan {
 			t.Errorf("%s: %+v, %v", inner, out, err)
+		}
+		if gone := want == api.TradeClosed; gone != (got.Refunded == yuan) {
+			t.Errorf("of a paid trade that is closed all went back: %+v", got)
 		}
 		if want == api.TradePaid && (got.TradeNo != "2026" ||
 			got.PaidAt != api.TimeOf(at.Add(5*time.Second))) {
@@ -344,6 +359,7 @@ func TestAlipayNotices(t *testing.T) {
 		"a foreign seller": notice(alipay.Params{"seller_id": "2089"}),
 		"no app":           notice(alipay.Params{"app_id": ""}),
 		"altered":          append(notice(nil), "&total_amount=0.01"...),
+		"no number":        notice(alipay.Params{"trade_no": ""}),
 		"unsigned":         []byte("app_id=2021&seller_id=2088&trade_status=TRADE_SUCCESS"),
 		"nothing":          nil,
 	} {
