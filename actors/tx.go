@@ -58,17 +58,21 @@ func (tx *Tx) NewID(prefix string) string {
 
 // Exec runs a statement that writes and returns the number of rows changed.
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
-	tx.writes++
-	return tx.Conn.Exec(query, args...)
+	n, err := tx.Conn.Exec(query, args...)
+	if n > 0 || err != nil {
+		tx.writes++
+	}
+	return n, err
 }
 
 // Row reads one row; its Scan answers ErrNoRows when there is none. The
 // statement may also write, with RETURNING.
 func (tx *Tx) Row(query string, args ...any) Row {
-	if !strings.HasPrefix(query, "SELECT") {
-		tx.writes++
+	r := tx.Conn.Row(query, args...)
+	if !strings.HasPrefix(query, "SELECT") && tx.Found() {
+		tx.writes++ // what RETURNING has no row of was not changed
 	}
-	return tx.Conn.Row(query, args...)
+	return r
 }
 
 // Each calls scan for every row of the result until it returns an error. The
@@ -261,6 +265,21 @@ func (tx *Tx) Undo(step api.Step, undo func() error) error {
 		}
 	}
 	return tx.Send(&api.StepResult{Step: step, Undo: true})
+}
+
+// After faults unless the order's own step of a name has come to this actor,
+// whatever became of it: a refund that gives the step back must not overtake
+// it. The messages of a channel keep their order, but a dead letter that is
+// retried comes late; then this one becomes a dead letter as well, to be retried
+// after it. Row S8.
+func (tx *Tx) After(order, step string) error {
+	var known bool
+	err := tx.Row(`SELECT EXISTS (SELECT 1 FROM _step WHERE order_id = ? AND step = ?
+		AND occurrence = 0)`, order, step).Scan(&known)
+	if err == nil && !known {
+		err = fmt.Errorf("the step %s of order %s has not come yet", step, order)
+	}
+	return err
 }
 
 func rawOrNil(s sql.NullString) json.RawMessage {

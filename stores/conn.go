@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync/atomic"
@@ -129,6 +130,9 @@ func (c *Conn) Row(query string, args ...any) Row {
 	c.row = row{s, err, true}
 	return &c.row
 }
+
+// Found tells whether the last call of Row has found a row.
+func (c *Conn) Found() bool { return !errors.Is(c.row.err, ErrNoRows) }
 
 // Each calls scan for every row of the result until it returns an error.
 func (c *Conn) Each(scan func(Row) error, query string, args ...any) (err error) {

@@ -14,8 +14,9 @@ import (
 	"ordo/api"
 )
 
-// maxRefunds is the most refunds an order may have, denied ones included.
-const maxRefunds = 10_000
+// maxRefunds is the most refunds an order may have, denied ones included. Stripe
+// lists no more than 1,000 when it is asked about one.
+const maxRefunds = 500
 
 // askRefund reserves units of a paid order for a refund. Support's is granted
 // at once, a shopper's when it is asked for in time. Row Y9.
@@ -148,33 +149,6 @@ func (o *order) rest() (lines []api.RefundLine) {
 	return lines
 }
 
-// refundLacking refunds units that a paid order could not be given, unsold
-// when they were short of stock. What was refunded already is left out.
-func refundLacking(tx *actors.Tx, o *order, lacking []api.CartTake, unsold bool) error {
-	why := "no seat in the course"
-	if unsold {
-		why = "sold out"
-	}
-	r := &api.Refund{ID: tx.NewID(api.PrefixRefund), By: api.ByShop, DecidedBy: api.ByShop,
-		Reason: why}
-	for _, t := range lacking {
-		for i := len(o.Lines) - 1; i >= 0 && t.Quantity > 0; i-- {
-			l := &o.Lines[i]
-			n := min(t.Quantity, l.Quantity-l.Refunded)
-			if l.SKU != t.SKU || n < 1 {
-				continue
-			}
-			r.Lines = append(r.Lines, api.RefundLine{Line: i, SKU: l.SKU, Quantity: n,
-				Keep: unsold})
-			t.Quantity -= n
-		}
-	}
-	if len(r.Lines) == 0 {
-		return nil
-	}
-	return beginRefund(tx, o, r)
-}
-
 // beginRefund reserves a refund that is granted and starts it.
 func beginRefund(tx *actors.Tx, o *order, r *api.Refund) error {
 	r.Decided = tx.Now()
@@ -223,7 +197,7 @@ func decideRefund(tx *actors.Tx, m *api.DecideRefund) error {
 		return err
 	}
 	if !m.Grant {
-		return errors.Join(giveUp(tx, o, r, api.RefundDenied), tx.Reply(r))
+		return errors.Join(giveUp(tx, o, r, api.RefundDenied), cover(tx, o), tx.Reply(r))
 	}
 	r.State = api.RefundRunning
 	mark(r.Lines, m.Keep, m.Returned)
@@ -310,7 +284,11 @@ func repaid(tx *actors.Tx, m *api.StepResult) error {
 	}
 	if m.Refusal != nil {
 		r.Problem = m.Refusal
-		return errors.Join(putBack(tx, o, r), giveUp(tx, o, r, api.RefundFailed))
+		err := errors.Join(putBack(tx, o, r), giveUp(tx, o, r, api.RefundFailed))
+		if err == nil && r.By != api.ByShop { // else the gateway would be asked for ever
+			err = cover(tx, o)
+		}
+		return err
 	}
 	return proceed(tx, o, r, giveBack)
 }

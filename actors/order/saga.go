@@ -13,6 +13,9 @@ import (
 	"ordo/api"
 )
 
+// sweepBytes is about how much JSON of lines one sweep takes on.
+const sweepBytes = 8 << 20
+
 // maxEvent is the most JSON of an order that an event carries, in bytes.
 const maxEvent = api.MaxMessage - 4<<10
 
@@ -144,6 +147,7 @@ func collected(tx *actors.Tx, m *api.StepResult) error {
 // gone when they were paid, or seats of a full course. Rows C6, L1.
 func fulfilled(tx *actors.Tx, m *api.StepResult) error {
 	var lacking []api.CartTake
+	var field func(*api.LineSnapshot) *int64
 	switch {
 	case len(m.Data) == 0:
 		return nil // done, or refused, which the step shows
@@ -152,13 +156,13 @@ func fulfilled(tx *actors.Tx, m *api.StepResult) error {
 		if err := json.Unmarshal(m.Data, &d); err != nil {
 			return fmt.Errorf("sold: %w", err)
 		}
-		lacking = d.Short
+		lacking, field = d.Short, func(l *api.LineSnapshot) *int64 { return &l.Short }
 	case m.Name == stepEnrol:
 		var d api.Enrolled
 		if err := json.Unmarshal(m.Data, &d); err != nil {
 			return fmt.Errorf("enrolled: %w", err)
 		}
-		lacking = d.Refused
+		lacking, field = d.Refused, func(l *api.LineSnapshot) *int64 { return &l.NoSeat }
 	}
 	if len(lacking) == 0 {
 		return nil
@@ -167,7 +171,8 @@ func fulfilled(tx *actors.Tx, m *api.StepResult) error {
 	if err != nil {
 		return err
 	}
-	return refundLacking(tx, o, lacking, m.Name == stepSell)
+	o.lack(lacking, field)
+	return cover(tx, o)
 }
 
 // advance asks for the next phase that the order needs, when all steps of the
@@ -398,13 +403,18 @@ func overdue(tx *actors.Tx, o *order) error {
 // is what deadlines rely on; timers are only more punctual. Rows S7, E1.
 func sweep(tx *actors.Tx) (more bool, err error) {
 	var ids []string
+	bytes := 0
 	if err := tx.Each(func(r actors.Row) error {
 		var id string
-		err := r.Scan(&id)
-		ids = append(ids, id)
+		var size int
+		if more = len(ids) == actors.SweepLimit || bytes > sweepBytes; more {
+			return nil
+		}
+		err := r.Scan(&id, &size)
+		ids, bytes = append(ids, id), bytes+size
 		return err
-	}, `SELECT id FROM orders WHERE deadline <= ? ORDER BY deadline LIMIT +?`,
-		tx.Now(), actors.SweepLimit); err != nil {
+	}, `SELECT id, length(lines) FROM orders WHERE deadline <= ? ORDER BY deadline LIMIT +?`,
+		tx.Now(), actors.SweepLimit+1); err != nil {
 		return false, err
 	}
 	for _, id := range ids {
@@ -416,5 +426,5 @@ func sweep(tx *actors.Tx) (more bool, err error) {
 			return false, err
 		}
 	}
-	return len(ids) == actors.SweepLimit, nil
+	return more, nil
 }

@@ -104,7 +104,8 @@ func heard(tx *actors.Tx, o *api.Outcome) (*attempt, *api.Trade, error) {
 		return nil, nil, fmt.Errorf("outcome of %s: %s", o.Effect, err)
 	}
 	noted, err := observe(tx, a, &t)
-	if err != nil || noted != api.NotedNothing || a.State == api.AttemptPaid {
+	open := noted == api.NotedNothing || noted == api.NotedIncident
+	if err != nil || !open || a.State == api.AttemptPaid {
 		return nil, nil, err
 	}
 	return a, &t, nil
@@ -239,10 +240,37 @@ func compareRefunds(tx *actors.Tx, a *attempt, t *api.Trade) error {
 	if t.Refunded.Amount <= a.returned {
 		return nil
 	}
+	if settled, err := settleLate(tx, a, t); err != nil || settled {
+		return err
+	}
 	i := about(t, api.IncidentReturned, fmt.Sprintf("the shop knows of refunds of %s",
 		api.Money{Amount: a.returned, Currency: a.Amount.Currency}))
 	i.Order, i.Amount = a.Order, t.Refunded
 	return report(tx, i)
+}
+
+// settleLate books money that came too late or twice, whose refund the gateway
+// refused, and that a person has sent back there since.
+func settleLate(tx *actors.Tx, a *attempt, t *api.Trade) (settled bool, err error) {
+	var number string
+	err = tx.Row(`SELECT number FROM refund WHERE order_id = ? AND attempt = ? AND trade_no = ?
+		AND kind = 'late' AND state = 'refused' AND amount <= ?`, a.Order, a.ID, t.TradeNo,
+		t.Refunded.Amount-a.returned).Scan(&number)
+	if err != nil {
+		if errors.Is(err, actors.ErrNoRows) {
+			err = nil
+		}
+		return false, err
+	}
+	r, err := loadRefund(tx, number)
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.Exec(`UPDATE attempt SET returned = returned + ? WHERE id = ?`,
+		r.amount.Amount, a.ID); err != nil {
+		return false, err
+	}
+	return true, r.done(tx, a)
 }
 
 // book writes a row of the pay log, whose trigger counts a capture. It is not

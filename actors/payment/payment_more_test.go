@@ -255,30 +255,6 @@ func TestUnknownRefund(t *testing.T) {
 	b.want(a.Order, api.PaymentPaid)
 }
 
-// Money that somebody took back at the gateway before the shop heard of it pays
-// nothing, in whatever order the news come; the shopper may pay again.
-func TestGoneBeforeItWasKnown(t *testing.T) {
-	b := newBench(t)
-	a := b.page(b.collect())
-	gone := b.trade(a, api.TradeClosed)
-	gone.Refunded = gbp(due)
-	if got := b.notice(gone); got != api.NotedClosed {
-		t.Errorf("a trade that was refunded whole is %s", got)
-	}
-	for range 2 {
-		if got := b.pay(a); got != api.NotedIncident {
-			t.Errorf("its late news of money is %s", got)
-		}
-	}
-	b.wantAnswers()
-	b.want(a.Order, api.PaymentOpen)
-	b.wantIncidents(api.IncidentReturned)
-	if got := b.pay(b.page(a.Order)); got != api.NotedPaid {
-		t.Errorf("a second attempt is %s", got)
-	}
-	b.want(a.Order, api.PaymentPaid)
-}
-
 // ACCEPT Y8: an open attempt is asked about after 15 s, then twice as long each
 // time, to 10 minutes; one query at a time; none when it is decided.
 func TestQueryBackoff(t *testing.T) {

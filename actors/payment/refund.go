@@ -169,6 +169,11 @@ func (r *refundRow) again(tx *actors.Tx, a *attempt, out *api.RefundOutcome) err
 	if (r.state == "done") == (out.Refusal == nil) {
 		return nil
 	}
+	if r.kind == kindLate && r.state == "refused" {
+		_, err := settleLate(tx, a, &api.Trade{TradeNo: r.tradeNo, Refunded: api.Money{
+			Amount: a.returned + r.amount.Amount}})
+		return err
+	}
 	return report(tx, &api.PaymentIncident{Kind: api.IncidentReturned, Provider: a.Provider,
 		Attempt: a.ID, Order: a.Order, TradeNo: r.number, Amount: r.amount,
 		Text: "the refund was " + r.state + ", and then the gateway said otherwise"})
@@ -176,7 +181,7 @@ func (r *refundRow) again(tx *actors.Tx, a *attempt, out *api.RefundOutcome) err
 
 // done books money that went back and answers the order.
 func (r *refundRow) done(tx *actors.Tx, a *attempt) error {
-	if _, err := tx.Exec(`UPDATE refund SET state = 'done' WHERE number = ?`, r.number); err != nil {
+	if _, err := tx.Exec(`UPDATE refund SET state = 'done', problem = NULL WHERE number = ?`, r.number); err != nil {
 		return err
 	}
 	e := &api.PayLogEntry{Kind: api.BookRefund, Provider: a.Provider, Order: a.Order,

@@ -219,16 +219,18 @@ var moneyChecks = [...]check{
 		-- Goods that came back are those of refunds; what was short is refunded.
 		WITH book AS (SELECT h.order_id AS id, j.value ->> 'sku' AS sku,
 				coalesce(j.value ->> 'returned', 0) + coalesce(j.value ->> 'void', 0) AS back,
-				coalesce(j.value ->> 'short', 0) AS short, 0 AS done, 0 AS running
+				coalesce(j.value ->> 'short', 0) AS short, 0 AS done, 0 AS running, 0 AS asked
 				FROM goods.hold h, json_each(h.lines) j WHERE h.state = 'sold'
 			UNION ALL SELECT r.order_id, j.value ->> 'sku', 0, 0,
 				iif(r.state = 'done', j.value ->> 'quantity', 0),
-				iif(r.state = 'running', j.value ->> 'quantity', 0)
-				FROM "order".refund r, json_each(r.lines) j WHERE r.state IN ('done', 'running'))
+				iif(r.state = 'running', j.value ->> 'quantity', 0),
+				iif(r.state = 'asked', j.value ->> 'quantity', 0)
+				FROM "order".refund r, json_each(r.lines) j
+				WHERE r.state IN ('done', 'running', 'asked'))
 		SELECT id, 'goods.hold ' || sku, printf(
 			'%d came back, %d were short; refunds have %d, and %d on their way', sum(back),
 			sum(short), sum(done), sum(running))
-		FROM book GROUP BY id, sku HAVING sum(short) > sum(done) + sum(running)
+		FROM book GROUP BY id, sku HAVING sum(short) > sum(done) + sum(running) + sum(asked)
 			OR sum(back) NOT BETWEEN sum(done) AND sum(done) + sum(running)`},
 	{"coupons-back", []string{"coupon", "order"}, `
 		-- The coupon of an order of which nothing is left is open again.
