@@ -267,21 +267,6 @@ func (tx *Tx) Undo(step api.Step, undo func() error) error {
 	return tx.Send(&api.StepResult{Step: step, Undo: true})
 }
 
-// After faults unless the order's own step of a name has come to this actor,
-// whatever became of it: a refund that gives the step back must not overtake
-// it. The messages of a channel keep their order, but a dead letter that is
-// retried comes late; then this one becomes a dead letter as well, to be retried
-// after it. Row S8.
-func (tx *Tx) After(order, step string) error {
-	var known bool
-	err := tx.Row(`SELECT EXISTS (SELECT 1 FROM _step WHERE order_id = ? AND step = ?
-		AND occurrence = 0)`, order, step).Scan(&known)
-	if err == nil && !known {
-		err = fmt.Errorf("the step %s of order %s has not come yet", step, order)
-	}
-	return err
-}
-
 func rawOrNil(s sql.NullString) json.RawMessage {
 	if !s.Valid {
 		return nil

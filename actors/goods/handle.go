@@ -454,9 +454,6 @@ func sellLine(tx *actors.Tx, order string, l *held) error {
 // returnStock takes units back that the order has bought. Row Y9.
 func returnStock(tx *actors.Tx, m *api.ReturnStock) error {
 	return tx.Do(m.Step, func() (any, error) {
-		if err := tx.After(m.Order, "goods.sell"); err != nil {
-			return nil, err
-		}
 		var c holdReader
 		if err := tx.Each(c.read, `SELECT step, occurrence, user_id, lines FROM hold
 			WHERE order_id = ? AND state = 'sold'`, m.Order); err != nil {

@@ -197,9 +197,6 @@ func place(tx *actors.Tx, m *api.Enrol, l api.CartTake, wait bool) (placed bool,
 // the seats to those who wait.
 func withdraw(tx *actors.Tx, m *api.Withdraw) error {
 	return tx.Do(m.Step, func() (any, error) {
-		if err := tx.After(m.Order, "learning.enrol"); err != nil {
-			return nil, err
-		}
 		for _, l := range together(m.Lines) {
 			ended, err := leave(tx, m, l)
 			if err != nil {

@@ -1,23 +1,51 @@
 package order
 
 import (
+	"encoding/json"
+	"fmt"
+
 	"ordo/actors"
 	"ordo/api"
 )
 
-// lack notes on the order's lines the units that a participant could not
-// deliver, on the last lines of a SKU first. field is what is noted of a line.
-func (o *order) lack(units []api.CartTake, field func(*api.LineSnapshot) *int64) {
+// lack notes on the order's lines what a participant could not deliver: units
+// that were gone when they were paid, or seats of a full course. What was
+// refused as a whole, the step shows.
+func (o *order) lack(m *api.StepResult) (lacks bool, err error) {
+	if len(m.Data) == 0 {
+		return false, nil
+	}
+	switch m.Name {
+	case stepSell:
+		var d api.Sold
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return false, fmt.Errorf("sold: %w", err)
+		}
+		o.note(d.Short, func(l *api.LineSnapshot) *int64 { return &l.Short })
+		return len(d.Short) > 0, nil
+	case stepEnrol:
+		var d api.Enrolled
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return false, fmt.Errorf("enrolled: %w", err)
+		}
+		o.note(d.Refused, func(l *api.LineSnapshot) *int64 { return &l.NoSeat })
+		return len(d.Refused) > 0, nil
+	}
+	return false, nil
+}
+
+// note writes units to a field of their lines, the last lines of a SKU first.
+func (o *order) note(units []api.CartTake, field func(*api.LineSnapshot) *int64) {
 	for _, t := range units {
 		for i := len(o.Lines) - 1; i >= 0 && t.Quantity > 0; i-- {
 			if l := &o.Lines[i]; l.SKU == t.SKU {
 				n := min(t.Quantity, l.Quantity)
 				*field(l) = n
 				t.Quantity -= n
+				o.changed = true
 			}
 		}
 	}
-	o.changed = true
 }
 
 // lacking are the units by SKU that were not delivered and that no refund has

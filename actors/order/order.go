@@ -77,6 +77,10 @@ type step struct {
 	// name is the participant's verb; it is the same for do and undo.
 	name  string
 	phase phase
+	// after is the fulfilling step that a refund's step takes back, and which
+	// must have been answered: one that became a dead letter is done later.
+	// Row S8.
+	after string
 	// used tells whether the order, or its refund at hand, needs the step.
 	used func(o *order) bool
 	// do asks for the step.
@@ -133,7 +137,7 @@ var steps = []step{
 		do:   func(_ *order, s api.Step) api.Message { return &api.SellStock{Step: s} },
 	},
 	{
-		name: "wallet.grant", phase: fulfil,
+		name: stepGrant, phase: fulfil,
 		used: func(o *order) bool { return o.Points > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.GrantPoints{Step: s, User: o.User, Points: o.Points}
@@ -147,7 +151,7 @@ var steps = []step{
 		},
 	},
 	{
-		name: "shipping.create", phase: fulfil,
+		name: stepCreate, phase: fulfil,
 		used: func(o *order) bool { return len(o.parcels()) > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.CreateShipment{Step: s, User: o.User, Address: o.Address,
@@ -155,7 +159,7 @@ var steps = []step{
 		},
 	},
 	{
-		name: stepRecall, phase: recall,
+		name: stepRecall, phase: recall, after: stepCreate,
 		used: func(o *order) bool { return len(o.refunded(api.KindPhysical)) > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.CancelShipment{Step: s, Lines: o.refunded(api.KindPhysical)}
@@ -180,21 +184,21 @@ var steps = []step{
 		},
 	},
 	{
-		name: "wallet.revoke", phase: giveBack,
+		name: "wallet.revoke", phase: giveBack, after: stepGrant,
 		used: func(o *order) bool { return o.refund.Points > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.RevokePoints{Step: s, User: o.User, Points: o.refund.Points}
 		},
 	},
 	{
-		name: "learning.withdraw", phase: giveBack,
+		name: "learning.withdraw", phase: giveBack, after: stepEnrol,
 		used: func(o *order) bool { return len(o.refunded(api.KindCourse)) > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.Withdraw{Step: s, User: o.User, Lines: o.refunded(api.KindCourse)}
 		},
 	},
 	{
-		name: "goods.return", phase: giveBack,
+		name: "goods.return", phase: giveBack, after: stepSell,
 		used: func(*order) bool { return true },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.ReturnStock{Step: s, Lines: o.returned()}
@@ -202,11 +206,13 @@ var steps = []step{
 	},
 }
 
-// Steps whose answers need more than to be recorded.
+// Steps that are named elsewhere.
 const (
 	stepCollect = "payment.collect"
 	stepSell    = "goods.sell"
+	stepGrant   = "wallet.grant"
 	stepEnrol   = "learning.enrol"
+	stepCreate  = "shipping.create"
 	stepRedeem  = "coupon.redeem"
 	stepRecall  = "shipping.cancel"
 )

@@ -13,6 +13,15 @@ func (b *bench) short(m *api.SubmitOrder, units ...api.CartTake) {
 	b.answer(result(m, "goods.sell", api.Sold{Short: units}))
 }
 
+// packed is a paid order whose parcel is made; goods has not answered yet.
+func (b *bench) packed() *api.SubmitOrder {
+	b.T.Helper()
+	m := b.placed()
+	b.pay(m)
+	b.answer(result(m, "shipping.create", nil))
+	return m
+}
+
 // asks has the shopper ask for a refund, which waits for support.
 func (b *bench) asks(m *api.SubmitOrder, lines ...api.RefundLine) string {
 	b.T.Helper()
@@ -43,8 +52,7 @@ func TestLackingUnitsAreRefundedOnce(t *testing.T) {
 	one := api.RefundLine{Line: 0, Quantity: 1}
 	t.Run("asked for, then denied", func(t *testing.T) {
 		b := newBench(t)
-		m := b.placed()
-		b.pay(m)
+		m := b.packed()
 		id := b.asks(m, one)
 		b.short(m, take("coat", 1))
 		b.wantSent()
@@ -55,8 +63,7 @@ func TestLackingUnitsAreRefundedOnce(t *testing.T) {
 	})
 	t.Run("asked for, then granted", func(t *testing.T) {
 		b := newBench(t)
-		m := b.placed()
-		b.pay(m)
+		m := b.packed()
 		id := b.asks(m, one)
 		b.short(m, take("coat", 1))
 		b.MustEdge("grant", &api.DecideRefund{Refund: id, By: "usr_sup", Grant: true})
@@ -67,8 +74,7 @@ func TestLackingUnitsAreRefundedOnce(t *testing.T) {
 	})
 	t.Run("running, then refused by the gateway", func(t *testing.T) {
 		b := newBench(t)
-		m := b.placed()
-		b.pay(m)
+		m := b.packed()
 		b.support(m, one)
 		ask := b.asked() // before goods has answered
 		b.short(m, take("coat", 1))
@@ -88,8 +94,7 @@ func TestLackingUnitsAreRefundedOnce(t *testing.T) {
 	})
 	t.Run("refunded before it was known", func(t *testing.T) {
 		b := newBench(t)
-		m := b.placed()
-		b.pay(m)
+		m := b.packed()
 		b.support(m, one)
 		b.short(m, take("coat", 1))
 		b.wantSent()
@@ -99,14 +104,42 @@ func TestLackingUnitsAreRefundedOnce(t *testing.T) {
 	})
 	t.Run("more than was refunded", func(t *testing.T) {
 		b := newBench(t)
-		m := b.placed()
-		b.pay(m)
+		m := b.packed()
 		b.support(m, one)
 		b.short(m, take("coat", 2), take("hat", 1))
 		if r := b.shopRefund(m); len(r.Lines) != 2 || r.Lines[1].Quantity != 1 {
 			t.Errorf("refund is %+v", r)
 		}
 	})
+}
+
+// A refund takes back what participants did only after they have said so: one
+// whose message could not be handled does it later. ACCEPT S8 M5
+func TestRefundWaitsForFulfilment(t *testing.T) {
+	b := newBench(t)
+	b.configure(0)
+	m := b.placed()
+	b.pay(m)
+	id := b.support(m)
+	b.wantSent()
+	b.answer(result(m, "wallet.grant", nil))
+	b.wantSent()
+	b.answer(result(m, "shipping.create", nil))
+	b.wantSent("shipping/cancel")
+	b.recalled(m, 1, take("coat", 2), take("hat", 1))
+	b.wantSent("payment/refund")
+	b.answer(&api.StepResult{Step: api.Step{Order: m.Order, Name: "payment.refund", Occurrence: 1}})
+	b.wantSent() // goods has not sold yet
+	b.answer(result(m, "shipping.create", nil))
+	b.wantSent() // told again
+	if r := b.refund(id); r.State != api.RefundRunning {
+		t.Errorf("refund is %+v", r)
+	}
+	b.answer(result(m, "goods.sell", nil))
+	b.answerAll(nil)
+	if r := b.refund(id); r.State != api.RefundDone {
+		t.Errorf("refund is %+v", r)
+	}
 }
 
 // The most refunds of an order, and the next one.

@@ -288,8 +288,7 @@ func TestShopperAsks(t *testing.T) {
 // ACCEPT C6 L1: what could not be had when it was paid is refunded by the shop.
 func TestLackingIsRefunded(t *testing.T) {
 	b := newBench(t)
-	m := b.placed()
-	b.pay(m)
+	m := b.packed()
 	sell := result(m, "goods.sell", api.Sold{Short: []api.CartTake{{SKU: "coat", Quantity: 1}}})
 	b.answer(sell)
 	b.wantSent("shipping/cancel")

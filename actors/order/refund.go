@@ -162,15 +162,76 @@ func beginRefund(tx *actors.Tx, o *order, r *api.Refund) error {
 }
 
 // proceed asks for the first phase from p on that has steps for the refund;
-// the last one always has.
+// the last one always has. Where a step is to be taken back that has not been
+// answered yet, the refund waits until resume.
 func proceed(tx *actors.Tx, o *order, r *api.Refund, p phase) error {
 	o.refund = r
 	for ; p <= giveBack; p++ {
+		if early, err := tooEarly(tx, o, p); err != nil || early {
+			return err
+		}
 		if n, err := ask(tx, o, p); err != nil || n > 0 {
 			return err
 		}
 	}
 	return nil
+}
+
+// tooEarly tells whether a phase takes back what has not been answered yet.
+func tooEarly(tx *actors.Tx, o *order, p phase) (early bool, err error) {
+	for i := range steps {
+		s := &steps[i]
+		if s.phase != p || s.after == "" || !s.used(o) {
+			continue
+		}
+		if err = tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = ? AND name = ?
+			AND occurrence = 0 AND state = 'asked')`, o.ID, s.after).Scan(&early); err != nil || early {
+			return early, err
+		}
+	}
+	return false, nil
+}
+
+// resume goes on with the refunds of an order that proceed left waiting.
+func resume(tx *actors.Tx, o *order) error {
+	if o.refunds == 0 {
+		return nil
+	}
+	var waiting []*api.Refund
+	if err := tx.Each(func(row actors.Row) error {
+		r, _, err := scanRefund(row)
+		waiting = append(waiting, r)
+		return err
+	}, selectRefund+`WHERE order_id = +? AND state = 'running' AND NOT EXISTS (
+		SELECT 1 FROM steps s WHERE s.order_id = refund.order_id
+			AND s.occurrence = refund.number AND s.state = 'asked') ORDER BY number`,
+		o.ID); err != nil {
+		return err
+	}
+	for _, r := range waiting {
+		p, err := nextPhase(tx, r)
+		if err != nil {
+			return err
+		}
+		if err := proceed(tx, o, r, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextPhase is the one after the last that a refund has gone through.
+func nextPhase(tx *actors.Tx, r *api.Refund) (phase, error) {
+	next := recall
+	err := tx.Each(func(row actors.Row) error {
+		var name string
+		err := row.Scan(&name)
+		if i := stepNamed(name); i >= 0 {
+			next = max(next, steps[i].phase+1)
+		}
+		return err
+	}, `SELECT name FROM steps WHERE order_id = ? AND occurrence = ?`, r.Order, r.Number)
+	return next, err
 }
 
 // decideRefund is support's word on a refund that was asked for.

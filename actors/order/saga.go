@@ -143,36 +143,21 @@ func collected(tx *actors.Tx, m *api.StepResult) error {
 	return paid(tx, o)
 }
 
-// fulfilled has what a participant could not deliver refunded: units that were
-// gone when they were paid, or seats of a full course. Rows C6, L1.
+// fulfilled has what a participant could not deliver refunded, and goes on with
+// refunds that waited for its answer. Rows C6, L1.
 func fulfilled(tx *actors.Tx, m *api.StepResult) error {
-	var lacking []api.CartTake
-	var field func(*api.LineSnapshot) *int64
-	switch {
-	case len(m.Data) == 0:
-		return nil // done, or refused, which the step shows
-	case m.Name == stepSell:
-		var d api.Sold
-		if err := json.Unmarshal(m.Data, &d); err != nil {
-			return fmt.Errorf("sold: %w", err)
-		}
-		lacking, field = d.Short, func(l *api.LineSnapshot) *int64 { return &l.Short }
-	case m.Name == stepEnrol:
-		var d api.Enrolled
-		if err := json.Unmarshal(m.Data, &d); err != nil {
-			return fmt.Errorf("enrolled: %w", err)
-		}
-		lacking, field = d.Refused, func(l *api.LineSnapshot) *int64 { return &l.NoSeat }
-	}
-	if len(lacking) == 0 {
-		return nil
-	}
 	o, err := load(tx, m.Order)
 	if err != nil {
 		return err
 	}
-	o.lack(lacking, field)
-	return cover(tx, o)
+	lacks, err := o.lack(m)
+	if err == nil && lacks {
+		err = cover(tx, o)
+	}
+	if err != nil {
+		return err
+	}
+	return resume(tx, o)
 }
 
 // advance asks for the next phase that the order needs, when all steps of the

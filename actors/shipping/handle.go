@@ -50,9 +50,6 @@ func create(tx *actors.Tx, m *api.CreateShipment) error {
 // and answers which these were: money goes back only when that is known.
 func cancel(tx *actors.Tx, m *api.CancelShipment) error {
 	return tx.Do(m.Step, func() (any, error) {
-		if err := tx.After(m.Order, "shipping.create"); err != nil {
-			return nil, err
-		}
 		p, err := find(tx, m.Order)
 		if errors.Is(err, actors.ErrNoRows) {
 			return nil, nil

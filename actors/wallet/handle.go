@@ -131,9 +131,6 @@ func revoke(tx *actors.Tx, m *api.RevokePoints) error {
 		if m.Points < 0 {
 			return nil, fmt.Errorf("order %s revokes %d points", m.Order, m.Points)
 		}
-		if err := tx.After(m.Order, "wallet.grant"); err != nil {
-			return nil, err
-		}
 		var held int64
 		err := tx.Row(`SELECT balance FROM account WHERE owner = ? AND unit = 'POINT'`, m.User).
 			Scan(&held)

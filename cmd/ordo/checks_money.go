@@ -140,7 +140,7 @@ var moneyChecks = [...]check{
 		SELECT r.order_id, 'order.refund ' || r.id, 'running, but no step is asked for'
 		FROM "order".refund r WHERE r.state = 'running' AND NOT EXISTS (
 			SELECT 1 FROM "order".steps s WHERE s.order_id = r.order_id
-				AND s.occurrence = r.number AND s.state = 'asked')`},
+				AND s.occurrence IN (0, r.number) AND s.state = 'asked')`},
 	{"refund-sums", []string{"order"}, `
 		-- An order sums up its refunds, and a refund its lines.
 		WITH book AS (SELECT id, refunded, back_balance, back_points, 0 AS amount, 0 AS balance,
