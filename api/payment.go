@@ -338,6 +338,8 @@ type RefundOutcome struct {
 	Refusal *Error `json:"refusal,omitempty"`
 	// Total is the sum of all refunds of the trade after it, where said.
 	Total Money `json:"total"`
+	// At is the gateway's time of the refund, where said.
+	At Time `json:"at"`
 }
 
 // GetPayment asks what an order is owed and what came; CodeNotFound. The
@@ -417,7 +419,7 @@ type PayLogEntry struct {
 	// Refund is the number of a refund.
 	Refund string `json:"refund,omitempty"`
 	Amount Money  `json:"amount"`
-	// At is the gateway's time of a payment, and the shop's of a refund.
+	// At is the gateway's time where it said one, else the shop's.
 	At Time `json:"at"`
 }
 

@@ -159,7 +159,7 @@ func refunded(tx *actors.Tx, o *api.Outcome) error {
 		TradeNo: r.tradeNo, Refunded: out.Total}); err != nil {
 		return err
 	}
-	return r.done(tx, a)
+	return r.done(tx, a, cmp.Or(max(out.At, 0), tx.Now()))
 }
 
 // again takes a further outcome of a refund that is decided. The totals of
@@ -174,13 +174,13 @@ func (r *refundRow) again(tx *actors.Tx, a *attempt, out *api.RefundOutcome) err
 		Text: "the refund was " + r.state + ", and then the gateway said otherwise"})
 }
 
-// done books money that went back and answers the order.
-func (r *refundRow) done(tx *actors.Tx, a *attempt) error {
+// done books money that went back at a time, and answers the order.
+func (r *refundRow) done(tx *actors.Tx, a *attempt, at api.Time) error {
 	if _, err := tx.Exec(`UPDATE refund SET state = 'done' WHERE number = ?`, r.number); err != nil {
 		return err
 	}
 	e := &api.PayLogEntry{Kind: api.BookRefund, Provider: a.Provider, Order: a.Order,
-		Attempt: a.ID, TradeNo: r.tradeNo, Refund: r.number, Amount: r.amount, At: tx.Now()}
+		Attempt: a.ID, TradeNo: r.tradeNo, Refund: r.number, Amount: r.amount, At: at}
 	if fresh, err := book(tx, e); err != nil || !fresh {
 		return cmp.Or(err, fmt.Errorf("refund %s stands in the log", r.number))
 	}

@@ -94,32 +94,33 @@ var retried = map[string]bool{
 // Refund implements Gateway. The gateway's word that the request was fine is
 // not that money went back, so what this call did not change itself is asked
 // about, and so is every refusal before it is believed. Row Y9.
-func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.Money, error) {
+func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutcome, error) {
+	var none api.RefundOutcome
 	done, err := g.client.Refund(ctx, alipay.Refund{OutTradeNo: c.Attempt.ID,
 		OutRequestNo: c.Refund, Amount: c.RefundAmount, Reason: c.Reason})
 	if err == nil && done.Changed {
-		return done.Total, nil
+		return api.RefundOutcome{Total: done.Total, At: done.At}, nil
 	}
 	var refused *alipay.GatewayError
 	if err != nil && !errors.As(err, &refused) {
-		return api.Money{}, err
+		return none, err
 	}
 	state, qerr := g.client.RefundQuery(ctx, c.Attempt.ID, c.Refund)
 	switch {
 	case qerr == nil && state.Done && state.Amount == c.RefundAmount:
-		return done.Total, nil
+		return api.RefundOutcome{Total: done.Total, At: state.At}, nil
 	case qerr == nil && state.Done:
-		return api.Money{}, api.Refuse(api.CodeRefundRefused,
+		return none, api.Refuse(api.CodeRefundRefused,
 			"the gateway knows the refund with %s, not %s", state.Amount, c.RefundAmount)
 	case qerr != nil && !errors.As(qerr, new(*alipay.GatewayError)):
-		return api.Money{}, qerr
+		return none, qerr
 	case refused == nil:
-		return api.Money{}, fmt.Errorf("%w: the refund was accepted and is not done", ErrPending)
+		return none, fmt.Errorf("%w: the refund was accepted and is not done", ErrPending)
 	case refused.Code != alipay.CodeFailed || refused.SubCode == alipay.SubTradeNotExist ||
 		retried[refused.SubCode]:
-		return api.Money{}, fmt.Errorf("%w: %w", ErrPending, err)
+		return none, fmt.Errorf("%w: %w", ErrPending, err)
 	}
-	return api.Money{}, refusal(api.CodeRefundRefused, err)
+	return none, refusal(api.CodeRefundRefused, err)
 }
 
 // refusal makes the gateway's final no the shop's; other errors stay unknown.

@@ -161,10 +161,12 @@ func TestAlipayClose(t *testing.T) {
 // ACCEPT Y1 Y9
 func TestAlipayRefund(t *testing.T) {
 	const (
-		changed = `{"code":"10000","out_trade_no":"$out","fund_change":"Y","refund_fee":"50.00"}`
-		same    = `{"code":"10000","out_trade_no":"$out","fund_change":"N","refund_fee":"50.00"}`
-		is      = `{"code":"10000","out_trade_no":"$out","out_request_no":"$no",`
-		done    = is + `"refund_status":"REFUND_SUCCESS","refund_amount":"20.00"}`
+		changed = `{"code":"10000","out_trade_no":"$out","fund_change":"Y","refund_fee":"50.00",` +
+			`"gmt_refund_pay":"2026-03-01 20:00:05"}`
+		same = `{"code":"10000","out_trade_no":"$out","fund_change":"N","refund_fee":"50.00"}`
+		is   = `{"code":"10000","out_trade_no":"$out","out_request_no":"$no",`
+		done = is + `"refund_status":"REFUND_SUCCESS","refund_amount":"20.00",` +
+			`"gmt_refund_pay":"2026-03-01 20:00:05"}`
 		less    = is + `"refund_status":"REFUND_SUCCESS","refund_amount":"10.00"}`
 		nothing = `{"code":"10000"}`
 		final   = no + `ACQ.TRADE_HAS_FINISHED"}`
@@ -200,7 +202,8 @@ func TestAlipayRefund(t *testing.T) {
 		case "refused":
 			ok = ok && err == nil && got.Refusal != nil && got.Refusal.Code == api.CodeRefundRefused
 		default:
-			ok = ok && err == nil && got.Refusal == nil && got.Total.Amount == c.total
+			ok = ok && err == nil && got.Refusal == nil && got.Total.Amount == c.total &&
+				got.At == api.TimeOf(at.Add(5*time.Second))
 		}
 		if !ok {
 			t.Errorf("%s: %+v, %v", name, out, err)

@@ -33,7 +33,7 @@ func effect(name string, c api.GatewayCall) *api.Effect {
 type scripted struct {
 	gateway.Gateway
 	query  func() (*api.Trade, error)
-	refund func() (api.Money, error)
+	refund func() (api.RefundOutcome, error)
 	asked  int
 }
 
@@ -42,7 +42,7 @@ func (s *scripted) Query(context.Context, *api.Attempt) (*api.Trade, error) {
 	return s.query()
 }
 
-func (s *scripted) Refund(context.Context, *api.GatewayCall) (api.Money, error) {
+func (s *scripted) Refund(context.Context, *api.GatewayCall) (api.RefundOutcome, error) {
 	return s.refund()
 }
 
@@ -98,8 +98,8 @@ func TestBreakerRestsAfterTenFailures(t *testing.T) {
 
 // ACCEPT Y9
 func TestAnswersAreNoFailures(t *testing.T) {
-	p := &scripted{refund: func() (api.Money, error) {
-		return api.Money{}, fmt.Errorf("%w: the bank is slow", gateway.ErrPending)
+	p := &scripted{refund: func() (api.RefundOutcome, error) {
+		return api.RefundOutcome{}, fmt.Errorf("%w: the bank is slow", gateway.ErrPending)
 	}}
 	g := gateway.New(map[string]gateway.Gateway{"a": p})
 	call := api.GatewayCall{Attempt: api.Attempt{Provider: "a"}}
@@ -109,8 +109,8 @@ func TestAnswersAreNoFailures(t *testing.T) {
 			t.Fatalf("%v, %v", out, err)
 		}
 	}
-	p.refund = func() (api.Money, error) {
-		return api.Money{}, fmt.Errorf("by the bank: %w", api.Refuse(api.CodeRefundRefused, "no"))
+	p.refund = func() (api.RefundOutcome, error) {
+		return api.RefundOutcome{}, fmt.Errorf("by the bank: %w", api.Refuse(api.CodeRefundRefused, "no"))
 	}
 	for range 30 {
 		out, err := g.Do(t.Context(), effect(api.EffectPayRefund, call))

@@ -171,7 +171,7 @@ func TestStripeRefunds(t *testing.T) {
 	s := newTill(t)
 	s.settle(t)
 	for range 3 {
-		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil ||
+		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil || got.At == 0 ||
 			got.Total.Amount != 500 {
 			t.Fatalf("%+v", got)
 		}
@@ -243,7 +243,7 @@ func TestStripeRefundWhoseAnswerIsLost(t *testing.T) {
 		if forget {
 			s.ForgetKeys()
 		}
-		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil ||
+		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil || got.At == 0 ||
 			got.Total.Amount != 500 {
 			t.Errorf("%+v", got)
 		}

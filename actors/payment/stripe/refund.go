@@ -43,6 +43,8 @@ type Refund struct {
 	Amount api.Money
 	// Status is one of the Refund constants, or a word that is not known here.
 	Status string
+	// At is when it was made.
+	At api.Time
 }
 
 // Over says that the money did not go back and never will.
@@ -132,6 +134,7 @@ type wireRefund struct {
 	Amount        int64             `json:"amount"`
 	Currency      string            `json:"currency"`
 	Status        string            `json:"status"`
+	Created       int64             `json:"created"`
 	Metadata      map[string]string `json:"metadata"`
 }
 
@@ -141,7 +144,7 @@ func (w *wireRefund) refund() (*Refund, error) {
 		return nil, fmt.Errorf("%w: not a refund: %.20q %.64q", ErrMalformed, w.Object, w.ID)
 	}
 	return &Refund{ID: w.ID, PaymentIntent: w.PaymentIntent.ID, Number: w.Metadata[metaRefund],
-		Amount: amount, Status: w.Status}, nil
+		Amount: amount, Status: w.Status, At: unix(w.Created)}, nil
 }
 
 // clip is the beginning of a reason.

@@ -246,7 +246,8 @@ func (s *Server) refund(r *http.Request) (int, object) {
 		charge["amount_refunded"] = charge["amount_refunded"].(int64) + amount
 	}
 	refund := object{"object": "refund", "id": s.id("re_"), "payment_intent": id, "amount": amount,
-		"currency": pi["currency"], "status": status, "metadata": metadata(r.PostForm)}
+		"currency": pi["currency"], "status": status, "created": s.Now().Unix(),
+		"metadata": metadata(r.PostForm)}
 	s.refunds = append(s.refunds, refund)
 	return 200, refund
 }
