@@ -84,8 +84,12 @@ type Gateway struct {
 
 	run     context.Context
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup
 	closing sync.Once
+	// sending is the time of notifying, wg whoever notifies.
+	sending context.Context
+	quiet   context.CancelFunc
+	wg      sync.WaitGroup
+	later   later
 }
 
 // Open opens or makes the state in Config.Dir and goes on notifying where it
@@ -107,6 +111,7 @@ func Open(cfg Config) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, secret: secret[:], file: file, jobs: make(chan job, maxBatch),
 		writerDone: make(chan struct{})}
 	g.run, g.cancel = context.WithCancel(context.Background())
+	g.sending, g.quiet = context.WithCancel(g.run)
 	g.notify = newNotifier(g, hosts)
 	g.mux = g.routes()
 	if err := g.prepare(); err != nil {
@@ -151,15 +156,26 @@ func (g *Gateway) prepare() error {
 	if _, err := g.file.W.Exec("PRAGMA synchronous=NORMAL"); err != nil {
 		return err
 	}
-	_, err := g.file.W.Exec("DELETE FROM notify WHERE tries >= ?", maxDeliveries)
+	// The last delivery was cut short by a crash: it has not been the last one.
+	_, err := g.file.W.Exec("UPDATE notify SET tries = ?1 - 1 WHERE tries >= ?1", maxDeliveries)
 	return err
 }
 
-// Close ends deliveries, which go on at the next Open, and closes the state.
+// Quiet ends deliveries, which go on at the next Open; everything else is still
+// served. Call it before whoever is notified goes away, so that no delivery is
+// spent on that.
+func (g *Gateway) Quiet() {
+	g.quiet()
+	g.later.end()
+	g.wg.Wait()
+	g.notify.client.CloseIdleConnections()
+}
+
+// Close ends deliveries as Quiet does, and closes the state.
 func (g *Gateway) Close() (err error) {
 	g.closing.Do(func() {
+		g.Quiet()
 		g.cancel()
-		g.wg.Wait()
 		<-g.writerDone
 		g.readLock.Lock()
 		defer g.readLock.Unlock()
