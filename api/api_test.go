@@ -41,7 +41,7 @@ var (
 		&api.ListCoupons{},
 		&api.GetSKUs{}, &api.GetProduct{}, &api.ListProducts{}, &api.ListStockLedger{},
 		&api.ListJournal{},
-		&api.ListCourses{}, &api.GetCourse{}, &api.ListEnrolments{},
+		&api.ListCourses{}, &api.CheckSeats{}, &api.GetCourse{}, &api.ListEnrolments{},
 		&api.GetOrder{}, &api.GetSubmission{}, &api.ListOrders{}, &api.GetSteps{},
 		&api.GetPayment{}, &api.GetAttempt{}, &api.ListPayments{}, &api.ListPaymentIncidents{},
 		&api.ListPayLog{},
