@@ -28,7 +28,7 @@ var (
 		&api.PutCourses{}, &api.ConfigureLearning{}, &api.Enrol{}, &api.Withdraw{},
 		&api.SubmitOrder{}, &api.ExpireOrder{}, &api.CancelOrder{}, &api.ConfigureOrders{},
 		&api.CollectPayment{}, &api.ClosePayment{}, &api.ReleasePayment{}, &api.OpenAttempt{},
-		&api.NoteTrade{}, &api.NoteIncident{}, &api.RefundPayment{}, &api.ConfigurePayments{},
+		&api.NoteTrade{}, &api.NoteIncident{}, &api.NoteRefund{}, &api.RefundPayment{}, &api.ConfigurePayments{},
 		&api.AskRefund{}, &api.DecideRefund{},
 		&api.CreateShipment{}, &api.CancelShipment{}, &api.RestoreShipment{}, &api.Ship{},
 		&api.Receive{}, &api.ConfigureShipping{},

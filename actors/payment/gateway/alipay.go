@@ -133,7 +133,7 @@ func refusal(code api.Code, err error) error {
 }
 
 // Notice implements Gateway. Row Y3.
-func (g *Alipay) Notice(_ http.Header, body []byte) (*api.Trade, *api.PaymentIncident) {
+func (g *Alipay) Notice(_ http.Header, body []byte) (api.Message, *api.PaymentIncident) {
 	n, err := g.client.ParseNotify(body)
 	if err != nil {
 		return nil, Incident(api.PayAlipay, api.IncidentForged, nil, err)
@@ -144,7 +144,7 @@ func (g *Alipay) Notice(_ http.Header, body []byte) (*api.Trade, *api.PaymentInc
 		return nil, Incident(api.PayAlipay, api.IncidentForged, t,
 			fmt.Errorf("the notice is for app %.40q of seller %.40q", n.AppID, n.SellerID))
 	}
-	return t, nil
+	return &api.NoteTrade{Trade: *t}, nil
 }
 
 // Accepted implements Gateway.

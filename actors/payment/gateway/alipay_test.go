@@ -334,8 +334,9 @@ func TestAlipayNotices(t *testing.T) {
 	for status, want := range map[string]string{"TRADE_SUCCESS": api.TradePaid,
 		"TRADE_FINISHED": api.TradePaid, "TRADE_CLOSED": api.TradeClosed,
 		"WAIT_BUYER_PAY": api.TradeWaiting, "TRADE_PENDING": api.TradeWaiting} {
-		got, incident := b.pay.Notice(nil, notice(alipay.Params{"trade_status": status,
+		told, incident := b.pay.Notice(nil, notice(alipay.Params{"trade_status": status,
 			"refund_fee": "20.00"}))
+		got := tradeIn(told)
 		if incident != nil || got.State != want || got.Attempt != "pay_1" || got.TradeNo != "2026" ||
 			got.Amount != yuan || got.Refunded.Amount != 2000 || got.Provider != api.PayAlipay ||
 			got.PaidAt != api.TimeOf(at.Add(5*time.Second)) {

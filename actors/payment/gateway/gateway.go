@@ -38,9 +38,10 @@ type Gateway interface {
 	// Refund sends money back under the call's number. Its outcome has no
 	// Refusal, and of the other fields what the provider says.
 	Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutcome, error)
-	// Notice reads what the provider posted. The trade is nil for what does
-	// not concern one; the incident is not nil for what can't be believed.
-	Notice(header http.Header, body []byte) (*api.Trade, *api.PaymentIncident)
+	// Notice reads what the provider posted: an *api.NoteTrade or an
+	// *api.NoteRefund, nil for what does not concern the shop. The incident is
+	// not nil for what can't be believed.
+	Notice(header http.Header, body []byte) (api.Message, *api.PaymentIncident)
 	// Accepted is the whole body that tells the provider that its notice was
 	// committed.
 	Accepted() string

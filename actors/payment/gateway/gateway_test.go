@@ -25,6 +25,14 @@ func attempt(provider, product string, amount api.Money) api.Attempt {
 		ExpiresAt: api.TimeOf(at.Add(15 * time.Minute))}
 }
 
+// tradeIn is the trade that a notice tells of, nil for none.
+func tradeIn(m api.Message) *api.Trade {
+	if m, ok := m.(*api.NoteTrade); ok {
+		return &m.Trade
+	}
+	return nil
+}
+
 func effect(name string, c api.GatewayCall) *api.Effect {
 	return &api.Effect{ID: "x", Name: name, Attempt: 1, Body: api.Raw(c)}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,10 +164,13 @@ func stripeLater(err error) error {
 
 // Notice implements Gateway. Events of other things that the account sells are
 // nothing to the shop. Row Y3.
-func (g *Stripe) Notice(header http.Header, body []byte) (*api.Trade, *api.PaymentIncident) {
+func (g *Stripe) Notice(header http.Header, body []byte) (api.Message, *api.PaymentIncident) {
 	e, err := g.client.ParseEvent(header, body)
 	if err != nil {
 		return nil, Incident(api.PayStripe, api.IncidentForged, nil, err)
+	}
+	if e.Refund != nil {
+		return g.failedRefund(e)
 	}
 	if e.Session == nil {
 		return nil, nil
@@ -175,14 +179,41 @@ func (g *Stripe) Notice(header http.Header, body []byte) (*api.Trade, *api.Payme
 		return nil, nil
 	}
 	t := tradeOf(e.Session)
-	if e.Account != "" || e.Live != g.client.Live() {
-		return nil, Incident(api.PayStripe, api.IncidentForged, t,
-			fmt.Errorf("the event is for account %.40q, with real money: %v", e.Account, e.Live))
+	if incident := g.foreign(e, t); incident != nil {
+		return nil, incident
 	}
 	if t.State == api.TradeWaiting {
 		return nil, nil
 	}
-	return t, nil
+	return &api.NoteTrade{Trade: *t}, nil
+}
+
+// failedRefund is an event about a refund of the shop that has failed; others
+// are told by asking.
+func (g *Stripe) failedRefund(e *stripe.Event) (api.Message, *api.PaymentIncident) {
+	r := e.Refund
+	if _, err := api.ParseID(api.PrefixRefund, r.Number); err != nil {
+		return nil, nil
+	}
+	t := &api.Trade{TradeNo: r.PaymentIntent, Amount: r.Amount}
+	if incident := g.foreign(e, t); incident != nil {
+		return nil, incident
+	}
+	if !r.Over() {
+		return nil, nil
+	}
+	return &api.NoteRefund{Provider: api.PayStripe, Refund: r.Number, Ref: r.ID,
+		Reason: cmp.Or(r.Failure, r.Status)}, nil
+}
+
+// foreign is the incident of an event of another account, or of play money in a
+// shop that takes real money and the other way round.
+func (g *Stripe) foreign(e *stripe.Event, t *api.Trade) *api.PaymentIncident {
+	if e.Account == "" && e.Live == g.client.Live() {
+		return nil
+	}
+	return Incident(api.PayStripe, api.IncidentForged, t,
+		fmt.Errorf("the event is for account %.40q, with real money: %v", e.Account, e.Live))
 }
 
 // Accepted implements Gateway. Stripe looks at the status alone.

@@ -45,6 +45,8 @@ type Refund struct {
 	Status string
 	// At is when it was made.
 	At api.Time
+	// Failure is Stripe's word for why it failed.
+	Failure string
 }
 
 // Over says that the money did not go back and never will.
@@ -135,6 +137,7 @@ type wireRefund struct {
 	Currency      string            `json:"currency"`
 	Status        string            `json:"status"`
 	Created       int64             `json:"created"`
+	Failure       string            `json:"failure_reason"`
 	Metadata      map[string]string `json:"metadata"`
 }
 
@@ -144,7 +147,7 @@ func (w *wireRefund) refund() (*Refund, error) {
 		return nil, fmt.Errorf("%w: not a refund: %.20q %.64q", ErrMalformed, w.Object, w.ID)
 	}
 	return &Refund{ID: w.ID, PaymentIntent: w.PaymentIntent.ID, Number: w.Metadata[metaRefund],
-		Amount: amount, Status: w.Status, At: unix(w.Created)}, nil
+		Amount: amount, Status: w.Status, At: unix(w.Created), Failure: w.Failure}, nil
 }
 
 // clip is the beginning of a reason.
