@@ -214,6 +214,9 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), noticeTimeout)
 	defer cancel()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, gateway.MaxNotice))
+	if err == nil {
+		err = exchangeOf(ctx).bodyRead()
+	}
 	if err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {

@@ -91,3 +91,29 @@ func read(t *testing.T, c net.Conn) {
 		t.Errorf("got %q: %v", text, err)
 	}
 }
+
+// A request whose body does not come is ended, wherever it goes to and whoever
+// would read it. The clock is the bubble's.
+func TestBodiesThatDoNotCome(t *testing.T) {
+	for _, path := range []string{"/pay/alipay/notify", "/pay/x/notify", "/v1/login", "/nothing",
+		"/livez"} {
+		synctest.Test(t, func(t *testing.T) {
+			server := alone(t, withAlipay).HTTP("", nil)
+			l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+			served := make(chan error, 1)
+			go func() { served <- server.Serve(l) }()
+			c, began := l.dial(), time.Now()
+			go func() {
+				_, _ = io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"+
+					"Content-Type: application/json\r\n\r\n{\"email\":")
+			}()
+			if _, err := io.Copy(io.Discard, c); err != nil || time.Since(began) > time.Minute {
+				t.Errorf("%s: open after %v: %v", path, time.Since(began), err)
+			}
+			if err := server.Close(); err != nil {
+				t.Error(err)
+			}
+			<-served
+		})
+	}
+}

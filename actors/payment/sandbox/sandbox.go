@@ -9,6 +9,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
@@ -18,6 +19,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -197,9 +199,46 @@ func (g *Gateway) routes() *http.ServeMux {
 	return mux
 }
 
+// bodyTime is how long a request's body may take to come.
+const bodyTime = 15 * time.Second
+
+// body is a request's body that has been read, with what ended it.
+type body struct {
+	io.Reader
+	end error
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		err = b.end
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *body) Close() error { return nil }
+
+// readBody reads the body within its time. The limit of one that did not come
+// stays, for net/http tries to read its rest.
+func readBody(w http.ResponseWriter, r *http.Request) io.ReadCloser {
+	if r.Body == nil || r.Body == http.NoBody {
+		return http.NoBody
+	}
+	limit := http.NewResponseController(w)
+	_ = limit.SetReadDeadline(time.Now().Add(bodyTime)) // a recorder has none
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	if err == nil {
+		_ = limit.SetReadDeadline(time.Time{})
+		err = io.EOF
+	}
+	return &body{bytes.NewReader(text), err}
+}
+
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+	r.Body = readBody(w, r)
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
