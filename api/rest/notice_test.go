@@ -82,3 +82,30 @@ func TestStripeIsAnsweredByStatus(t *testing.T) {
 		t.Errorf("incidents are %v", kinds)
 	}
 }
+
+// ACCEPT Y2
+// Whoever waits for the link of an attempt that another one has replaced is told
+// so, rather than to ask again.
+func TestAttemptIsReplacedWhileItsLinkIsAwaited(t *testing.T) {
+	s := newShop(t, func(c *rest.Config) {
+		withStripe(c)
+		to := c.Gateways.Get(api.PayStripe)
+		withAlipay(c)
+		c.Gateways = gateway.New(map[string]gateway.Gateway{api.PayStripe: to,
+			api.PayAlipay: c.Gateways.Get(api.PayAlipay)})
+	})
+	ann := s.shopper("ann@example.com")
+	o := ann.placed(ann.call("POST", "/v1/orders?wait=10s", ann.order(ann.buyNow("mug", 1))))
+	path := "/v1/orders/" + o.ID + "/payments"
+	first := make(chan *reply, 1)
+	go func() { first <- ann.call("POST", path, object{"provider": api.PayStripe}) }()
+	ann.until(func() *reply {
+		r := ann.call("GET", path, nil)
+		if r.status == 200 && len(decode[api.Payment](r).Attempts) == 0 {
+			r.status = 404
+		}
+		return r
+	}, 200)
+	ann.call("POST", path, object{"provider": api.PayAlipay}).want(201)
+	(<-first).refused(409, api.CodeNotPayable)
+}

@@ -140,6 +140,8 @@ func (s *Server) awaitLink(ctx context.Context, out *paying) (*paying, error) {
 			return out, nil
 		case a.State == api.AttemptClosed && a.Problem != nil:
 			return nil, a.Problem
+		case a.State != api.AttemptOpen: // replaced by another one, or paid by it
+			return nil, api.Refuse(api.CodeNotPayable, "the attempt is %s", a.State)
 		}
 		var raw json.RawMessage
 		select {

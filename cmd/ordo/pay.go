@@ -167,7 +167,7 @@ func (s *Shop) payMethods() []string {
 func payClient() *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConnsPerHost = payWorkers
-	t.MaxConnsPerHost = 2 * payWorkers
+	t.MaxConnsPerHost = 4 * payWorkers // of each kind
 	return &http.Client{Timeout: bus.EffectTimeout, Transport: t}
 }
 

@@ -54,6 +54,10 @@ func (g *Alipay) Open(ctx context.Context, a *api.Attempt) (api.Link, error) {
 	if err == nil && p.QRCode == "" {
 		err = fmt.Errorf("%w: a trade without a code", alipay.ErrUnknown)
 	}
+	var refused *alipay.GatewayError
+	if errors.As(err, &refused) && refused.Code != alipay.CodeFailed {
+		return api.Link{}, fmt.Errorf("%w: %w", ErrPending, err) // a key or a right is wrong
+	}
 	return api.Link{QRCode: p.QRCode}, refusal(api.CodeNotPayable, err)
 }
 
@@ -88,7 +92,8 @@ func (g *Alipay) Close(ctx context.Context, a *api.Attempt) (*api.Trade, error) 
 // not about the refund.
 var retried = map[string]bool{
 	"ACQ.SELLER_BALANCE_NOT_ENOUGH": true, "ACQ.CUSTOMER_VALIDATE_ERROR": true,
-	"ACQ.USER_NOT_MATCH_ERR": true, "ACQ.REFUND_CHARGE_ERROR": true,
+	"ACQ.USER_NOT_MATCH_ERR": true, "ACQ.REASON_TRADE_BEEN_FREEZEN": true,
+	"ACQ.REFUND_CHARGE_ERROR": true,
 }
 
 // Refund implements Gateway. The gateway's word that the request was fine is

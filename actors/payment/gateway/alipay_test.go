@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -135,6 +136,17 @@ func TestAlipayQuery(t *testing.T) {
 	}
 }
 
+// An authentic no is an answer: it does not have the provider left alone.
+func TestAlipayRefusalsAreNoFailures(t *testing.T) {
+	b := newBank(t, map[string]string{alipay.MethodQuery: no + `ACQ.INVALID_PARAMETER"}`})
+	for range 30 {
+		if out, err := b.do(t.Context(), api.EffectPayQuery); err == nil || out != nil ||
+			errors.Is(err, gateway.ErrBroken) {
+			t.Fatalf("%+v, %v", out, err)
+		}
+	}
+}
+
 // ACCEPT Y1 E2
 func TestAlipayClose(t *testing.T) {
 	const closed = `{"code":"10000","out_trade_no":"$out","trade_no":"2026"}`
@@ -186,6 +198,7 @@ func TestAlipayRefund(t *testing.T) {
 		"refused but done":      {final, done, "done", 0},
 		"another amount":        {final, less, "refused", 0},
 		"refused, then unknown": {final, unknown, "unknown", 0},
+		"frozen":                {no + `ACQ.REASON_TRADE_BEEN_FREEZEN"}`, nothing, "unknown", 0},
 		"the account is empty":  {no + `ACQ.SELLER_BALANCE_NOT_ENOUGH"}`, nothing, "unknown", 0},
 		"no such trade":         {noTrade, noTrade, "unknown", 0},
 		"a wrong key": {`{"code":"40002","sub_code":"isv.invalid-signature"}`,
@@ -250,6 +263,10 @@ func TestAlipayLinks(t *testing.T) {
 	b.says[alipay.MethodPrecreate] = `{"code":"10000","out_trade_no":"$out"}`
 	if out, err := b.do(t.Context(), api.EffectPayOpen); err == nil {
 		t.Errorf("no code: %+v", out)
+	}
+	b.says[alipay.MethodPrecreate] = `{"code":"40002","sub_code":"isv.invalid-signature"}`
+	if out, err := b.do(t.Context(), api.EffectPayOpen); !errors.Is(err, gateway.ErrPending) {
+		t.Errorf("a wrong key is final: %+v, %v", out, err)
 	}
 	b.says[alipay.MethodPrecreate] = no + `ACQ.TRADE_HAS_CLOSE"}`
 	out, err = b.do(t.Context(), api.EffectPayOpen)

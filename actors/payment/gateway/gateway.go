@@ -14,6 +14,8 @@ import (
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 
+	"ordo/actors/payment/alipay"
+	"ordo/actors/payment/stripe"
 	"ordo/api"
 )
 
@@ -127,7 +129,8 @@ func (to guarded) guard(do func() (any, error)) (outcome any, err error) {
 		}
 	}()
 	outcome, err = do()
-	answered = err == nil || errors.Is(err, ErrPending)
+	answered = err == nil || errors.Is(err, ErrPending) ||
+		errors.As(err, new(*alipay.GatewayError)) || errors.As(err, new(*stripe.Error))
 	return outcome, err
 }
 

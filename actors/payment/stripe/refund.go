@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -75,7 +76,15 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		form.Set("metadata[reason]", clip(reason))
 	}
 	var w wireRefund
-	if err := c.post(ctx, "/v1/refunds", r.Number, form, &w); err != nil {
+	err = c.post(ctx, "/v1/refunds", r.Number, form, &w)
+	if errors.Is(err, errFault) {
+		var known *Refund
+		if known, err = c.find(ctx, &r); known != nil || err != nil {
+			return known, err
+		}
+		err = c.post(ctx, "/v1/refunds", c.again(r.Number), form, &w)
+	}
+	if err != nil {
 		return nil, err
 	}
 	done, err := w.refund()
@@ -88,6 +97,18 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return done, nil
+}
+
+// find is the refund with the number, made by a call that was answered a fault;
+// nil for none.
+func (c *Client) find(ctx context.Context, r *Refund) (*Refund, error) {
+	list, err := c.Refunds(ctx, r.PaymentIntent)
+	for i := range list {
+		if list[i].Number == r.Number {
+			return &list[i], err
+		}
+	}
+	return nil, err
 }
 
 // Refunds are all refunds of a payment, newest first, also those that failed.
