@@ -19,7 +19,9 @@ func statementOf(t *testing.T, dir string) []string {
 	t.Helper()
 	g := openSandbox(t, dir)
 	w := httptest.NewRecorder()
-	g.ServeHTTP(w, httptest.NewRequest("GET", "/statement.csv", nil))
+	r := httptest.NewRequest("GET", "http://127.0.0.1/statement.csv", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	g.ServeHTTP(w, r)
 	if err := g.Close(); err != nil || w.Code != 200 {
 		t.Fatalf("%v: %d %s", err, w.Code, w.Body)
 	}

@@ -179,9 +179,13 @@ func (c *control) checkSending() error {
 // another site in a browser on it, nor through a proxy on it.
 func local(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("X-Forwarded-For") != "" ||
-		r.Header.Get("Forwarded") != "" {
+	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return false
+	}
+	for _, name := range byProxy {
+		if r.Header.Get(name) != "" {
+			return false
+		}
 	}
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -191,6 +195,10 @@ func local(r *http.Request) bool {
 	return (host == "localhost" || err == nil && ip.IsLoopback()) &&
 		new(http.CrossOriginProtection).Check(r) == nil
 }
+
+// byProxy are headers that proxies set.
+var byProxy = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"X-Real-Ip", "Via"}
 
 func tell(w http.ResponseWriter, status int, a *controlled) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")

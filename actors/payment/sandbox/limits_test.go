@@ -60,9 +60,11 @@ func TestStatementComesInPages(t *testing.T) {
 	b.open()
 	w := &stuck{httptest.NewRecorder(), make(chan struct{}, 1), make(chan struct{})}
 	over := make(chan struct{})
+	r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1/statement.csv", nil)
+	r.RemoteAddr = "127.0.0.1:1"
 	go func() {
 		defer close(over)
-		b.g.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1/statement.csv", nil))
+		b.g.ServeHTTP(w, r)
 	}()
 	<-w.began
 	b.pass(time.Second)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,8 +90,10 @@ func newNotifier(g *Gateway, hosts hostList) *notifier {
 		client: &http.Client{Timeout: deliveryTime,
 			// A redirect could lead to a host that may not be notified.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{DialContext: hosts.dial, MaxIdleConnsPerHost: maxPerHost,
-				IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 16 << 10}}}
+			Transport: &http.Transport{DialContext: hosts.dial,
+				TLSClientConfig:     &tls.Config{RootCAs: g.cfg.RootCAs, MinVersion: tls.VersionTLS12},
+				MaxIdleConnsPerHost: maxPerHost,
+				IdleConnTimeout:     time.Minute, MaxResponseHeaderBytes: 16 << 10}}}
 }
 
 // notifyFields are the fields of a notify of what is known now, unsigned.

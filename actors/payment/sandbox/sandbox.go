@@ -15,6 +15,7 @@ import (
 	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	_ "embed"
 	"encoding/base32"
 	"errors"
@@ -58,6 +59,8 @@ type Config struct {
 	// NotifyHosts are names, addresses or prefixes (10.0.0.0/8) that may be
 	// notified besides loopback.
 	NotifyHosts []string
+	// RootCAs are trusted by notifies; nil: those of the system.
+	RootCAs *x509.CertPool
 	// Currency of all amounts; empty: CNY.
 	Currency string
 	// BaseURL begins the links to the cashier; empty: as the request's Host.

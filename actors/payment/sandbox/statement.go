@@ -31,6 +31,10 @@ var statementHeader = []string{"kind", "out_trade_no", "trade_no", "out_request_
 // times or dates in UTC; without them everything is listed. It is read a page at
 // a time, so a slow caller holds nobody up; what moves meanwhile is not in it.
 func (g *Gateway) serveStatement(w http.ResponseWriter, r *http.Request) {
+	if !local(r) {
+		http.Error(w, "The statement is for this machine only.", http.StatusForbidden)
+		return
+	}
 	from, err1 := moment(r.URL.Query().Get("from"), 0)
 	to, err2 := moment(r.URL.Query().Get("to"), math.MaxInt64)
 	if err := errors.Join(err1, err2); err != nil {
