@@ -163,7 +163,8 @@ func TestCredit(t *testing.T) {
 	wantTooLow(t, "amount", a.Edge("too much", credit(ann, gbp(-601))).Refusal, gbp(600))
 	wantTooLow(t, "amount", a.Edge("points too", credit(ann, points(-71))).Refusal, points(70))
 	wantTooLow(t, "amount", a.Edge("none", credit(bob, gbp(-1))).Refusal, gbp(0))
-	wantTooLow(t, "amount", a.Edge("none in euro", credit(ann, api.Money{Amount: -1, Currency: "EUR"})).
+	owed := api.Money{Amount: -1, Currency: "EUR"}
+	wantTooLow(t, "amount", a.Edge("none in euro", credit(ann, owed)).
 		Refusal, api.Money{Currency: "EUR"})
 	a.MustEdge("all", credit(ann, gbp(-600)))
 	wantHolds(a, ann, 0, 70)
