@@ -270,7 +270,7 @@ func settleLate(tx *actors.Tx, a *attempt, t *api.Trade) (settled bool, err erro
 		r.amount.Amount, a.ID); err != nil {
 		return false, err
 	}
-	return true, r.done(tx, a)
+	return true, r.done(tx, a, tx.Now())
 }
 
 // book writes a row of the pay log, whose trigger counts a capture. It is not

@@ -32,6 +32,7 @@ func Spec() *actors.Spec {
 			actors.On(release),
 			actors.On(openAttempt),
 			actors.On(noteTrade),
+			actors.On(noteRefund),
 			actors.On(noteIncident),
 			actors.On(refund),
 			actors.On(configure),

@@ -242,6 +242,14 @@ func TestRefusedSubmits(t *testing.T) {
 			if c.place != "" && p.Place != c.place {
 				t.Errorf("place %q, want %q", p.Place, c.place)
 			}
+			if p.Order == "" {
+				return
+			}
+			// The order is kept with the same reason.
+			o := decode[api.Order](u.call("GET", orderPath(p.Order), nil).want(200))
+			if o.Reason == nil || o.Reason.Code != p.Code || o.Reason.Place != p.Place {
+				t.Errorf("the order's reason is %+v, the problem %+v", o.Reason, p)
+			}
 		})
 	}
 	u.call("POST", "/v1/orders?wait=soon", u.order(u.buyNow("mug", 1))).

@@ -142,6 +142,7 @@ func (s *Server) HTTP(addr string, h http.Handler) *http.Server {
 		WriteTimeout: requestTimeout + bodyTimeout, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	srv.RegisterOnShutdown(s.Close)
+	DropUnused(srv)
 	return srv
 }
 

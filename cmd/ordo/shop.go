@@ -234,6 +234,9 @@ func (s *Shop) Drain(wait time.Duration) error {
 // Close finishes the requests of HTTP, has the actors finish their batches and closes
 // everything. It may be called after a start that failed.
 func (s *Shop) Close(ctx context.Context) error {
+	if s.sandbox != nil {
+		s.sandbox.Quiet() // it notifies the address that is about to be closed
+	}
 	errs := s.closeAPI(ctx)
 	s.cancel()
 	s.wg.Wait()

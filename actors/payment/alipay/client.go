@@ -187,6 +187,8 @@ type Refunded struct {
 	// Total is all that has been refunded of the trade up to now, this refund
 	// included: refund_fee is cumulative.
 	Total api.Money
+	// At is when this refund was made, 0 when the gateway does not say.
+	At api.Time
 }
 
 // Refund sends money of a paid trade back to the shopper. After ErrUnknown it
@@ -200,6 +202,7 @@ func (c *Client) Refund(ctx context.Context, r Refund) (Refunded, error) {
 		TradeNo    string `json:"trade_no"`
 		FundChange string `json:"fund_change"`
 		RefundFee  string `json:"refund_fee"`
+		RefundPay  string `json:"gmt_refund_pay"`
 	}
 	err := c.call(ctx, MethodRefund, bizTrade{
 		OutTradeNo:   r.OutTradeNo,
@@ -212,7 +215,9 @@ func (c *Client) Refund(ctx context.Context, r Refund) (Refunded, error) {
 		return Refunded{}, err
 	}
 	f := fields{currency: c.cfg.Currency}
-	done := Refunded{a.OutTradeNo, a.TradeNo, a.FundChange == "Y", f.amount(a.RefundFee)}
+	// Money that went back did so also at a time that can't be read.
+	at, _ := ParseTime(a.RefundPay)
+	done := Refunded{a.OutTradeNo, a.TradeNo, a.FundChange == "Y", f.amount(a.RefundFee), at}
 	f.keep(sameNo(a.OutTradeNo, r.OutTradeNo))
 	if done.Changed && done.Total.Amount < r.Amount.Amount {
 		f.keep(fmt.Errorf("%w: refunded %.20q in all", ErrMalformed, a.RefundFee))
