@@ -18,7 +18,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -41,8 +40,10 @@ const (
 	MaxImport = 8 << 20
 	// MaxWait is the longest that a request may wait for a decision.
 	MaxWait = 10 * time.Second
-	// MaxStreams is the most event streams open at once.
-	MaxStreams = 10_000
+	// MaxStreams is the most event streams open at once, and MaxUserStreams
+	// those of one user.
+	MaxStreams     = 10_000
+	MaxUserStreams = 20
 
 	defaultWait     = 5 * time.Second
 	guestsPerSecond = 50
@@ -95,7 +96,7 @@ type Server struct {
 	forged   *rate.Limiter
 	huma     huma.API
 	hashing  *hashing
-	streams  atomic.Int64
+	streams  streams
 	closing  chan struct{}
 	close    sync.Once
 }

@@ -92,6 +92,9 @@ func (f *PayFlags) Validate() error {
 		(f.AlipaySellerID == "" || f.AlipayKey == "" || f.AlipayPublicKey == "") {
 		fail("--alipay-app-id needs --alipay-seller-id, --alipay-key and --alipay-public-key")
 	}
+	if f.Production && f.PublicURL == "" && (f.AlipayAppID != "" || f.StripeKey != "") {
+		fail("--production: providers need --public-url to bring their notices")
+	}
 	if (f.StripeKey == "") != (f.StripeSecret == "") {
 		fail("--stripe-key and --stripe-secret go together")
 	}

@@ -43,6 +43,9 @@ type ServeCmd struct {
 	certificate *tls.Certificate
 }
 
+// maxAlipayExpiry is the longest time limit of a trade at Alipay, 15 days.
+const maxAlipayExpiry = 15 * 24 * time.Hour
+
 // Validate refuses what could not be run, before anything is.
 func (c *ServeCmd) Validate() error {
 	errs := []error{checkAddr("http", c.HTTP), checkOnly(c.Only, c.NoAPI), checkCurrency(c.Currency),
@@ -54,6 +57,10 @@ func (c *ServeCmd) Validate() error {
 		c.PayFlags.Validate()}
 	if c.Sandbox && c.NoAPI {
 		errs = append(errs, errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
+	}
+	if c.AlipayAppID != "" && c.Expiry > maxAlipayExpiry {
+		errs = append(errs, fmt.Errorf("--expiry: Alipay's links are good for %s at most",
+			maxAlipayExpiry))
 	}
 	if c.NATSListen != "" {
 		errs = append(errs, checkAddr("nats-listen", c.NATSListen))
