@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"bus":               {"api"},
 	"actors":            {"api", "bus", "stores"},
 	"actors/actorstest": {"api", "bus", "actors"},
+	"actors/audit":      {"api", "bus", "stores"},
 	"api/rest":          {"api", "bus", "stores", "actors/payment/gateway"},
 
 	"actors/payment/alipay":  {"api"},

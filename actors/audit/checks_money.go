@@ -1,4 +1,4 @@
-package main
+package audit
 
 // moneyChecks are the rules of the audit about money that came and went back,
 // and about what follows it, written like checks. What a refund that is running
