@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"actors":            {"api", "bus", "stores"},
 	"actors/actorstest": {"api", "bus", "actors"},
 	"actors/audit":      {"api", "bus", "stores"},
-	"api/rest":          {"api", "bus", "stores", "actors/payment/gateway"},
+	"api/rest":          {"api", "bus", "stores", "actors/audit", "actors/payment/gateway"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // lookOrders is the most orders that are looked at together.
@@ -46,9 +47,10 @@ type look struct {
 
 // seen is what one look has found.
 type seen struct {
-	// found deviates, of orders that rest; moving counts what deviates of others.
+	// found deviates, of orders that rest; moving are orders on their way of
+	// which something deviates.
 	found  []Deviation
-	moving int
+	moving []string
 	// checks ran; leftOut are those whose files are not there.
 	checks, leftOut []string
 }
@@ -159,7 +161,10 @@ func (l *look) at(ctx context.Context, orders []string) (*seen, error) {
 			return nil, err
 		}
 	}
-	wrong, err := l.settle(ctx, c, &s.found, &s.moving)
+	all := ordersOf(s.found)
+	wrong, err := l.settle(ctx, c, &s.found, new(int))
+	rest := ordersOf(s.found)
+	s.moving = slices.DeleteFunc(all, func(order string) bool { return slices.Contains(rest, order) })
 	s.found = append(s.found, wrong...)
 	return s, err
 }

@@ -39,6 +39,8 @@ func (s *Server) adminRoutes() {
 		"Messages that an actor could not handle, newest first"), s.listDead)
 	route(s, s.op("settle-dead", "POST /admin/v1/dead/{actor}/{n}/{what}", support,
 		"Send a dead letter again, or dismiss it"), s.settleDead)
+	route(s, s.op("get-audit", "GET /admin/v1/audit", support,
+		"What the standing audit finds not to add up, a thousand at most"), s.getAudit)
 	route(s, s.op("list-journal", "GET /admin/v1/journal", support,
 		"Events about orders, oldest first"), s.listJournal)
 }
