@@ -29,11 +29,12 @@ const (
 	rest = 49
 	// workLimit is how long one piece of work may take.
 	workLimit = time.Minute
-	// roundTouched is the most orders of a round of which news came, and
-	// maxSuspects that of orders looked at again. What is left of lookOrders
-	// are orders of the past.
-	roundTouched = 800
-	maxSuspects  = 800
+	// roundTakes is what a round should take: it has more orders or fewer as the
+	// last one took less or longer, leastOrders at least and lookOrders at most.
+	// A third of them are looked at again, a third are those of which news came,
+	// at most; the rest are orders of the past.
+	roundTakes  = 150 * time.Millisecond
+	leastOrders = 90
 	// maxFound is how many deviations are kept one by one.
 	maxFound = 1000
 )
@@ -75,6 +76,7 @@ type Standing struct {
 	again    []string
 	news     int64 // last entry of the journal looked at; -1 before the first
 	past     int64 // last order looked at of the past
+	size     int   // orders of the next round
 	roundAt  time.Time
 	pagesAt  time.Time
 	unitTurn bool
@@ -132,6 +134,7 @@ type Report struct {
 // NewStanding makes a standing audit; Run runs it.
 func NewStanding(cfg StandingConfig) *Standing {
 	s := &Standing{cfg: cfg, suspects: map[string]*suspect{}, news: -1,
+		size:   4 * leastOrders,
 		failed: map[string]string{},
 		books: books{files: maps.Clone(cfg.Files), sandbox: cfg.Sandbox, bound: cfg.Bound,
 			reading: func(string) {}},
@@ -401,7 +404,9 @@ func (s *Standing) round(ctx context.Context) (err error) {
 		return d.unit == "" && (looked[d.Order] || d.Check == undelivered)
 	})
 	r := &s.report
-	r.At, r.TookMicros = api.TimeOf(time.Now()), time.Since(began).Microseconds()
+	took := max(time.Since(began), time.Millisecond)
+	s.size = max(leastOrders, min(lookOrders, 2*s.size, int(float64(s.size)*float64(roundTakes)/float64(took))))
+	r.At, r.TookMicros = api.TimeOf(time.Now()), took.Microseconds()
 	r.Orders, r.Moving, r.Behind = len(p.orders), len(seen.moving), p.behind
 	r.Rounds++
 	if p.passed {
@@ -423,11 +428,11 @@ type picked struct {
 func (s *Standing) pick(ctx context.Context) (p picked, err error) {
 	p.orders = append(p.orders, s.again...)
 	for _, d := range s.suspects {
-		if d.unit == "" && d.Order != "" && len(p.orders) < maxSuspects {
+		if d.unit == "" && d.Order != "" && len(p.orders) < s.size/3 {
 			p.orders = append(p.orders, d.Order)
 		}
 	}
-	p.orders = p.orders[:min(len(p.orders), maxSuspects)]
+	p.orders = p.orders[:min(len(p.orders), s.size/3)]
 	p.news, p.past = s.news, s.past
 	if err := s.pickNews(ctx, &p); err != nil {
 		return p, err
@@ -461,7 +466,7 @@ func (s *Standing) pickNews(ctx context.Context, p *picked) error {
 			p.orders = append(p.orders, order)
 			return err
 		}, `SELECT seq, order_id FROM src.entry WHERE seq > ? ORDER BY seq LIMIT ?`, p.news,
-			roundTouched)
+			s.size/3)
 		p.behind = last - p.news
 		return err
 	})
@@ -473,7 +478,7 @@ func (s *Standing) pickPast(ctx context.Context, p *picked) error {
 	if s.books.files["order"] == "" {
 		return nil
 	}
-	room := lookOrders - len(p.orders)
+	room := s.size - len(p.orders)
 	n := 0
 	err := s.look.with(ctx, "order", func() error {
 		return each(ctx, s.look.conn, func(scan func(...any) error) error {
