@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"actors":            {"api", "bus", "stores"},
 	"actors/actorstest": {"api", "bus", "actors"},
 	"actors/audit":      {"api", "bus", "stores"},
+	"actors/history":    {"api", "bus", "stores", "actors"},
 	"api/rest":          {"api", "bus", "stores", "actors/audit", "actors/payment/gateway"},
 
 	"actors/payment/alipay":  {"api"},
