@@ -79,7 +79,7 @@ type Standing struct {
 	size     int   // orders of the next round
 	roundAt  time.Time
 	pagesAt  time.Time
-	unitTurn bool
+	unitAt   time.Time
 	// failed says by piece of work why its last run failed.
 	failed map[string]string
 
@@ -221,13 +221,11 @@ func (s *Standing) Found() []Deviation {
 func (s *Standing) Run(ctx context.Context) {
 	defer func() { s.closeLook() }()
 	for ctx.Err() == nil {
-		name, work, wait := s.next(time.Now())
-		if work != nil {
-			began := time.Now()
-			s.do(ctx, name, work)
-			wait = time.Duration(s.cfg.Rest) * time.Since(began)
+		if work := s.next(time.Now()); work != nil {
+			s.do(ctx, work)
+			continue
 		}
-		t := time.NewTimer(wait)
+		t := time.NewTimer(time.Until(s.due()))
 		select {
 		case <-ctx.Done():
 		case <-t.C:
@@ -236,30 +234,55 @@ func (s *Standing) Run(ctx context.Context) {
 	}
 }
 
-// next is the work that is due, rounds and units in turn, or how long there is
-// none.
-func (s *Standing) next(now time.Time) (name string, work func(context.Context) error,
-	wait time.Duration) {
-	due := slices.MinFunc(s.units, func(a, b *unit) int { return a.next.Compare(b.next) })
-	unitDue, roundDue := !due.next.After(now), !s.roundAt.After(now)
-	switch {
-	case unitDue && (s.unitTurn || !roundDue):
-		s.unitTurn = false
-		due.next = now.Add(due.every)
-		return due.name, due.run, 0
-	case roundDue:
-		s.unitTurn = true
-		s.roundAt = now.Add(s.cfg.Every)
-		return "round", s.round, 0
-	}
-	return "", nil, min(s.roundAt.Sub(now), due.next.Sub(now))
+// work is what is done at once, and when its kind may be done again.
+type work struct {
+	name string
+	run  func(context.Context) error
+	next *time.Time
 }
 
-// do does a piece of work in limited time.
-func (s *Standing) do(ctx context.Context, name string, work func(context.Context) error) {
+// soonest is the unit that is due first.
+func (s *Standing) soonest() *unit {
+	return slices.MinFunc(s.units, func(a, b *unit) int { return a.next.Compare(b.next) })
+}
+
+// next is the work that is due; nil for none. Rounds and units have a half each
+// of the time that there is for work, so that long units keep no round waiting.
+func (s *Standing) next(now time.Time) *work {
+	if !s.roundAt.After(now) {
+		s.roundAt = now.Add(s.cfg.Every)
+		return &work{"round", s.round, &s.roundAt}
+	}
+	u := s.soonest()
+	if s.unitAt.After(now) || u.next.After(now) {
+		return nil
+	}
+	u.next = now.Add(u.every)
+	return &work{u.name, u.run, &s.unitAt}
+}
+
+// due is when there is work again.
+func (s *Standing) due() time.Time {
+	unit := s.soonest().next
+	if unit.Before(s.unitAt) {
+		unit = s.unitAt
+	}
+	if s.roundAt.Before(unit) {
+		return s.roundAt
+	}
+	return unit
+}
+
+// do does a piece of work in limited time, and has its kind rest.
+func (s *Standing) do(ctx context.Context, w *work) {
 	limited, cancel := context.WithTimeout(ctx, workLimit)
 	defer cancel()
-	err := work(limited)
+	began := time.Now()
+	err := w.run(limited)
+	took, name := time.Since(began), w.name
+	if again := began.Add(time.Duration(2*s.cfg.Rest+2) * took); again.After(*w.next) {
+		*w.next = again
+	}
 	if ctx.Err() != nil {
 		return
 	}
