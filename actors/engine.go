@@ -3,7 +3,7 @@ package actors
 import (
 	"context"
 	"crypto/rand"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +18,11 @@ import (
 
 //go:embed schema.sql
 var runtimeSchema string
+
+// runtimeMigrations are the later versions of the runtime's tables.
+//
+//go:embed 0*.sql
+var runtimeMigrations embed.FS
 
 // errCareful asks for the batch to be run again with a savepoint a message.
 var errCareful = errors.New("run the batch with savepoints")
@@ -92,7 +97,7 @@ func OpenEngine(ctx context.Context, spec *Spec, path string) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context) error {
-	if err := e.file.Migrate(ctx, "runtime", runtimeSchema, nil); err != nil {
+	if err := e.file.Migrate(ctx, "runtime", runtimeSchema, runtimeMigrations); err != nil {
 		return err
 	}
 	if err := e.file.Migrate(ctx, e.Spec.Name, e.Spec.Schema, e.Spec.Migrations); err != nil {

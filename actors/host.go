@@ -75,10 +75,12 @@ type Host struct {
 	readUpTo atomic.Int64
 	ready    atomic.Bool
 	fault    atomic.Value // string
-	batches  atomic.Int64
-	busy     atomic.Int64 // ns in Apply
-	handled  atomic.Int64
-	asked    map[string]time.Time
+	// halt is why no more messages are taken; nil while they are.
+	halt    atomic.Pointer[error]
+	batches atomic.Int64
+	busy    atomic.Int64 // ns in Apply
+	handled atomic.Int64
+	asked   map[string]time.Time
 	// announced is true once the open effects have been announced.
 	announced bool
 }
@@ -303,6 +305,9 @@ func (h *Host) pause(ctx context.Context, err error) {
 }
 
 func (h *Host) seek(ctx context.Context) error {
+	if err := h.halted(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	a := h.engine.Anchor()
@@ -357,7 +362,7 @@ func (h *Host) loop(ctx context.Context) error {
 
 // commit handles one batch and does what it leaves to be done outside.
 func (h *Host) commit(batch []Delivery) error {
-	if err := h.checkTimes(batch); err != nil {
+	if err := errors.Join(h.halted(), h.checkTimes(batch)); err != nil {
 		return err
 	}
 	if err := h.lease.check(); err != nil {

@@ -25,7 +25,9 @@ var mayImport = map[string][]string{
 	"bus":               {"api"},
 	"actors":            {"api", "bus", "stores"},
 	"actors/actorstest": {"api", "bus", "actors"},
-	"api/rest":          {"api", "bus", "stores", "actors/payment/gateway"},
+	"actors/audit":      {"api", "bus", "stores"},
+	"actors/history":    {"api", "bus", "stores", "actors"},
+	"api/rest":          {"api", "bus", "stores", "actors/audit", "actors/payment/gateway"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},

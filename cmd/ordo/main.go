@@ -50,6 +50,8 @@ type cli struct {
 	Replay    ReplayCmd    `cmd:"" help:"Run a trace of real orders through a shop."`
 	Bench     BenchCmd     `cmd:"" help:"Measure orders per second over HTTP."`
 	Audit     AuditCmd     `cmd:"" help:"Check that stock, money, coupons and orders add up."`
+	Dead      DeadCmd      `cmd:"" help:"Look after messages that could not be handled."`
+	Tx        TxCmd        `cmd:"" help:"Show what became of orders."`
 	Sandbox   SandboxCmd   `cmd:"" help:"Run a payment gateway to try a shop with, alone."`
 	Reconcile ReconcileCmd `cmd:"" help:"Compare the pay log with a gateway's statement."`
 	Version   VersionCmd   `cmd:"" help:"Print the version."`

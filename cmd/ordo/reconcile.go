@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"ordo/actors/audit"
 	"ordo/api"
 )
 
@@ -363,7 +364,7 @@ func (c *ReconcileCmd) check(errs io.Writer) error {
 // there, and then each row of the log among those found. Memory grows by a bit
 // for each row of the log.
 func (c *ReconcileCmd) compare(ctx context.Context, report *differences) (err error) {
-	l, closeLog, err := openLedger(ctx, actorFile(c.Data, "payment"), c.Provider)
+	l, closeLog, err := openLedger(ctx, audit.File(c.Data, "payment"), c.Provider)
 	if err != nil {
 		return err
 	}

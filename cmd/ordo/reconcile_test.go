@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ordo/actors/audit"
 	"ordo/api"
 )
 
@@ -135,7 +136,7 @@ func TestReconcileListsEveryDifference(t *testing.T) {
 	if n := strings.Count(out, missingWithThem); code != exitFailed || n != len(said)-1 {
 		t.Errorf("exit %d, %d differences of %d: %s", code, n, len(said)-1, out)
 	}
-	change(t, actorFile(dir, "payment"), `DROP TRIGGER log_stays_whole; DELETE FROM log`)
+	change(t, audit.File(dir, "payment"), `DROP TRIGGER log_stays_whole; DELETE FROM log`)
 	code, out, _ = reconciled(t, dir, said)
 	if n := strings.Count(out, missingWithUs); code != exitFailed || n != len(said)-1 ||
 		!strings.Contains(out, "the attempt is paid") || !strings.Contains(out, "the refund is done") {
@@ -298,7 +299,7 @@ func TestReconcileRefusesBadStatements(t *testing.T) {
 		!strings.Contains(errs, "payment.db") {
 		t.Errorf("no pay log: exit %d: %s", code, errs)
 	}
-	if err := os.WriteFile(actorFile(dir, "payment"), []byte("no database"), 0o600); err != nil {
+	if err := os.WriteFile(audit.File(dir, "payment"), []byte("no database"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, errs := reconciled(t, dir, lines); code != exitUsage {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ordo/actors/audit"
 	"ordo/api"
 )
 
@@ -107,10 +108,10 @@ func TestReplayPays(t *testing.T) {
 				t.Errorf("skips come to %v, want %v", got.SkipAmounts, want)
 			}
 		})
-		audit, err := runAudit(t.Context(), []string{data}, false)
-		if err != nil || !audit.OK || len(audit.Warnings) > 0 || len(audit.Orders) != 1 ||
-			audit.Orders[api.OrderPaid] != 2 {
-			t.Errorf("%v: %+v", err, audit)
+		books, err := audit.Run(t.Context(), audit.Options{Dirs: []string{data}})
+		if err != nil || !books.OK || len(books.Warnings) > 0 || len(books.Orders) != 1 ||
+			books.Orders[api.OrderPaid] != 2 {
+			t.Errorf("%v: %+v", err, books)
 		}
 		if code, out, errs := reconciled(t, data, statementOf(t, data)); code != exitOK ||
 			!strings.Contains(out, "agree; 5 rows") {

@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/actors"
+	"ordo/actors/audit"
 	"ordo/actors/coupon"
 	"ordo/actors/goods"
 	"ordo/actors/journal"
@@ -67,8 +68,11 @@ type ShopConfig struct {
 	MaxUnits int64
 	// TickEvery is the time between two sweeps of deadlines; 0: 30 s.
 	TickEvery time.Duration
-	Pay       PayFlags
-	Log       *slog.Logger
+	// AuditEvery is the time between two rounds of the standing audit, if they
+	// are quick; 0: 5 s, below 0: none.
+	AuditEvery time.Duration
+	Pay        PayFlags
+	Log        *slog.Logger
 }
 
 // Shop is a running process of a shop.
@@ -88,6 +92,8 @@ type Shop struct {
 	js     jetstream.JetStream
 	edge   *bus.Edge
 	hosts  []*actors.Host
+	// audit is nil where there is nothing to audit.
+	audit *audit.Standing
 	// pay are the payment providers, sandbox the one in this process or nil.
 	pay     *gateway.Gateways
 	sandbox *sandbox.Gateway
@@ -149,7 +155,7 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if s.runs("payment") {
 		s.callProviders(run)
 	}
-	return nil
+	return s.startAudit(run)
 }
 
 func (s *Shop) runs(actor string) bool {

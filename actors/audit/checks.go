@@ -1,4 +1,6 @@
-package main
+package audit
+
+import "slices"
 
 // check is one rule of the audit. Its query selects what breaks the rule:
 // the order (” where there is none), the row, and what is wrong.
@@ -8,6 +10,18 @@ type check struct {
 	needs []string
 	query string
 }
+
+// whole are the checks that read all rows of one file, or of the payment's and
+// the gateway's. The others compare actors order by order, and can be told of
+// some orders alone.
+var whole = [...]string{"stock", "locked", "hold-ledger", "accounts", "entries", "transfers",
+	"deadlines", "overdue", "seats", "gateway-pays", "gateway-refunds"}
+
+func (c *check) whole() bool { return slices.Contains(whole[:], c.name) }
+
+// gateway tells that the check reads the books of a sandbox, which nothing
+// orders in time against the payment actor's.
+func (c *check) gateway() bool { return c.whole() && !exact(c.name) }
 
 // checks are the rules of the audit about what orders take and hold, told from
 // tables; those about money, and what follows it, are moneyChecks. Two tables
@@ -167,6 +181,19 @@ var checks = [...]check{
 			SELECT 1 FROM "order"._outbox b WHERE b.receiver = 'order.0' AND b.number > (
 				SELECT coalesce(max(i.number), 0) FROM "order"._in i
 				WHERE i.sender = 'order.0' AND i.retired = 0))`},
+	{"overdue", []string{"order"}, `
+		-- An accepted order is decided, or over, within a bound after its deadline, whether
+		-- or not there was a sweep.
+		SELECT o.id, 'order.orders ' || o.id, printf('still %s %d s after its deadline', o.state,
+			(a.now - o.deadline) / 1000000000)
+		FROM "order".orders o, "order"._actor a
+		WHERE o.deadline IS NOT NULL AND o.deadline < a.now - $bound`},
+	{"final", []string{"order", "journal"}, `
+		-- An order comes to one end.
+		SELECT o.id, 'journal.entry ' || e.type, printf('the order is %s', o.state)
+		FROM journal.entry e JOIN "order".orders o ON o.id = e.order_id
+		WHERE e.type IN ('order.paid', 'order.refused', 'order.cancelled')
+			AND e.type <> 'order.' || o.state`},
 	{"journal", []string{"order", "journal"}, `
 		-- Every decision stands in the journal, once.
 		WITH want AS (SELECT id, 'order.' || state AS type FROM "order".orders

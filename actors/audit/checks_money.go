@@ -1,8 +1,9 @@
-package main
+package audit
 
 // moneyChecks are the rules of the audit about money that came and went back,
 // and about what follows it, written like checks. What a refund that is running
-// may have done by now or not lies between two bounds. Rows S10, C6, E2, L1 to
+// may have done by now or not lies between two bounds. A + before a column keeps
+// SQLite from an index with few values in front. Rows S10, C6, E2, L1 to
 // L4, Y4, Y6, Y9.
 var moneyChecks = [...]check{
 	{"paid", []string{"payment", "order"}, `
@@ -16,8 +17,8 @@ var moneyChecks = [...]check{
 		WHERE o.state = 'paid' AND o.balance < o.total AND (p.state IS NOT 'paid'
 			OR p.amount <> o.total - o.balance OR p.currency <> o.currency
 			OR p.attempt <> o.attempt OR p.user <> o.user
-			OR 1 <> (SELECT count(*) FROM payment.log l WHERE l.order_id = o.id AND l.kind = 'pay'
-				AND l.attempt = o.attempt AND l.provider = o.provider AND l.trade_no = o.trade_no
+			OR 1 <> (SELECT count(*) FROM payment.log l WHERE l.order_id = o.id AND +l.kind = 'pay'
+				AND l.attempt = o.attempt AND +l.provider = o.provider AND l.trade_no = o.trade_no
 				AND l.amount = o.total - o.balance AND l.currency = o.currency))
 		UNION ALL
 		SELECT p.order_id, 'payment.payment ' || p.order_id,
@@ -88,7 +89,7 @@ var moneyChecks = [...]check{
 		SELECT r.order_id, 'payment.refund ' || r.number, printf(
 			'%s, %d to go back of %s; the log does not say so', r.state, r.amount, r.attempt)
 		FROM payment.refund r WHERE (r.state = 'done') <> (SELECT count(*) FROM payment.log l
-			WHERE l.order_id = r.order_id AND l.kind = 'refund' AND l.refund = r.number
+			WHERE l.order_id = r.order_id AND +l.kind = 'refund' AND l.refund = r.number
 				AND l.attempt = r.attempt AND l.trade_no = r.trade_no AND l.amount = r.amount
 				AND l.currency = r.currency)
 		UNION ALL
