@@ -191,7 +191,7 @@ func TestReconcileAtTheEnds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		change(t, actorFile(dir, "payment"), fmt.Sprintf(`DROP TRIGGER IF EXISTS log_stays_true;
+		change(t, audit.File(dir, "payment"), fmt.Sprintf(`DROP TRIGGER IF EXISTS log_stays_true;
 			UPDATE log SET at = %d WHERE refund = '%s'`, when.UnixNano(), request))
 		code, out, errs := reconciled(t, dir, lines, test.flags...)
 		if (code == exitFailed) != (test.want == missingWithThem) || errs != "" ||
@@ -215,7 +215,7 @@ func TestReconcileWhileTheShopRuns(t *testing.T) {
 func TestReconcileJSONAfterAFault(t *testing.T) {
 	dir, _ := moneyBooks(t)
 	said := statementOf(t, dir)
-	change(t, actorFile(dir, "payment"), `PRAGMA foreign_keys = off; DROP TABLE attempt`)
+	change(t, audit.File(dir, "payment"), `PRAGMA foreign_keys = off; DROP TABLE attempt`)
 	gone := "pay,x,2026010122001400999999999999,,1.00,GBP,2026-01-01T00:00:00Z"
 	code, out, errs := reconciled(t, dir, append(said[:len(said):len(said)], gone), "--json")
 	if code != exitUsage || out != "" || !strings.Contains(errs, "attempt") {
