@@ -127,6 +127,29 @@ var moneyChecks = [...]check{
 			LEFT JOIN "order".refund r ON r.order_id = s.order_id AND r.number = s.occurrence
 			LEFT JOIN payment.refund p ON p.number = r.id
 		WHERE s.name = 'payment.refund' AND s.state = 'asked' AND p.state IS NOT 'open'`},
+	{"gateway-work", []string{"payment"}, `
+		-- What waits for a gateway is being asked for, or has a time when it will be.
+		SELECT r.order_id, 'payment.refund ' || r.number, 'open, and nothing sends it'
+		FROM payment.refund r WHERE r.state = 'open' AND NOT EXISTS (
+			SELECT 1 FROM payment._effect e WHERE e.id = 'rfd-' || r.number AND e.state = 'open')
+		UNION ALL
+		SELECT a.order_id, 'payment.attempt ' || a.id, 'open, and nothing asks about it'
+		FROM payment.attempt a WHERE a.state = 'open' AND a.next_query = 0 AND NOT EXISTS (
+			SELECT 1 FROM payment._effect e WHERE e.state = 'open' AND (e.id = 'open-' || a.id
+				OR e.id = 'cls-' || a.id
+				OR e.id > 'qry-' || a.id || '-' AND e.id < 'qry-' || a.id || '.'))`},
+	{"effects", []string{"payment"}, `
+		-- The next try of an open effect is not far off.
+		SELECT '', 'payment._effect ' || e.id, printf('open, and to be tried again in %d s',
+			(e.next_try - a.now) / 1000000000)
+		FROM payment._effect e, payment._actor a
+		WHERE e.state = 'open' AND e.next_try > a.now + 3600000000000`},
+	{"releases", []string{"payment"}, `
+		-- A closing payment is let go within a bound after its time.
+		SELECT p.order_id, 'payment.payment ' || p.order_id, printf('closing, %d s after its time',
+			(a.now - p.release_at) / 1000000000)
+		FROM payment.payment p, payment._actor a
+		WHERE p.state = 'closing' AND p.release_at < a.now - $bound`},
 	{"refund-steps", []string{"order"}, `
 		-- The steps of a refund are as far as it is.
 		SELECT s.order_id, 'order.steps ' || s.name || ' ' || s.occurrence,

@@ -371,6 +371,12 @@ var plantedMoney = []planted{
 		WHERE order_id = $first`, "first"},
 	{"shipped", "shipping", `UPDATE shipment SET lines = replace(lines, '"quantity":1',
 		'"quantity":1,"unsent":1') WHERE order_id = $first`, "first"},
+	{"gateway-work", "payment", `UPDATE _effect SET state = 'closed' WHERE id GLOB 'rfd-*'
+		AND state = 'open'`, "running"},
+	{"effects", "payment", `UPDATE _effect SET next_try = next_try + 4000000000000
+		WHERE id GLOB 'rfd-*' AND state = 'open'`, ""},
+	{"releases", "payment", `UPDATE payment SET state = 'closing', release_at = 1
+		WHERE order_id = $placed`, "placed"},
 	{"restocked", "order", `UPDATE refund SET lines = replace(lines, '"recalled":1',
 		'"recalled":0') WHERE order_id = $part`, "part"},
 	{"pay-journal", "journal", `DELETE FROM entry WHERE type = 'payment.late'
@@ -403,10 +409,10 @@ func TestAuditWaitsForTheGatewaysNews(t *testing.T) {
 	}{
 		{sandboxFile(dir), `DELETE FROM notify`, false},
 		{sandboxFile(dir), `INSERT INTO notify (id, trade, url, fields, forge, next_at)
-			VALUES (1, 99999, '', '{}', '', 5)`, true},
-		{sandboxFile(dir), `DELETE FROM notify`, false},
+			VALUES (1, 99999, '', '{}', '', 5)`, false}, // nothing asks about it
 		{audit.File(dir, "payment"), `UPDATE attempt SET next_query = 7 WHERE id = '` + attempt + `'`,
 			true},
+		{sandboxFile(dir), `DELETE FROM notify`, true},
 		// Half an hour later it should have been asked.
 		{audit.File(dir, "payment"), `UPDATE _actor SET now = now + 1800000000000`, false},
 		{sandboxFile(dir), `INSERT INTO notify (id, trade, url, fields, forge, next_at)
@@ -417,8 +423,8 @@ func TestAuditWaitsForTheGatewaysNews(t *testing.T) {
 	} {
 		change(t, test.file, test.news)
 		r, err := audit.Run(t.Context(), audit.Options{Dirs: []string{dir}})
-		if err != nil || r.OK != test.ok || !test.ok && (len(r.Deviations) != 1 ||
-			r.Deviations[0].Order != orders["placed"]) {
+		if err != nil || r.OK != test.ok || slices.ContainsFunc(r.Deviations,
+			func(d audit.Deviation) bool { return d.Order != orders["placed"] }) {
 			t.Errorf("%s: %v: %+v", test.news, err, r)
 		}
 	}

@@ -282,6 +282,9 @@ var plantedGoods = []planted{
 	{"held", "goods", `DELETE FROM hold WHERE state = 'held'`, "placed"},
 	{"holds", "goods", `UPDATE hold SET state = 'sold' WHERE state = 'held'`, "placed"},
 	{"holds", "order", `UPDATE orders SET state = 'refused' WHERE state = 'placed'`, "placed"},
+	{"holds", "goods", `UPDATE hold SET user_id = 'usr_2' WHERE state = 'held'`, "placed"},
+	{"taken", "goods", `INSERT INTO taken (sku, user_id, units) SELECT id, 'usr_1', 1 FROM sku
+		LIMIT 1`, ""},
 	{"accounts", "wallet", `UPDATE account SET balance = balance - 1`, ""},
 	{"entries", "wallet", `UPDATE entry SET balance = balance + 7 WHERE kind = 'debit'
 		AND amount = -500`, "placed"},
