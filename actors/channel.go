@@ -60,7 +60,6 @@ func (b *batch) admit(c channelID, d *Delivery) (bool, error) {
 	switch {
 	case c.number <= last.number:
 		b.out.Skipped++
-		b.pass(d)
 		return false, nil
 	case c.number > last.number+1:
 		b.missing(Missing{c.sender, c.epoch, last.number})

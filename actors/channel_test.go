@@ -364,7 +364,7 @@ func TestCommittedAndNewEpoch(t *testing.T) {
 		t.Errorf("given and committed: %v", got)
 	}
 	owner := a.Engine.Owner()
-	if err := a.Engine.NewEpoch(); err != nil {
+	if err := a.Engine.NewEpoch(actors.CutTakeOver, "test"); err != nil {
 		t.Fatal(err)
 	}
 	if a.Engine.Owner() == owner {

@@ -51,6 +51,8 @@ type Engine struct {
 	self string // <actor>.<shard>
 	// mu guards what follows; Apply changes state when a batch is committed.
 	mu sync.Mutex
+	// cutting is a cut that the next batch will record; the writer's.
+	cutting *Cut
 	// committing is the time spent in COMMIT, ns.
 	committing atomic.Int64
 
@@ -67,6 +69,9 @@ type state struct {
 	out     map[string]*outbound
 	oldest  api.Time // time of the oldest edge remembered
 	retired map[string]bool
+	// cut is the number of the last cut, hard of the last one that is not a
+	// dead letter.
+	cut, hard int64
 }
 
 // inbound is what is known of one sender.
@@ -92,7 +97,11 @@ func OpenEngine(ctx context.Context, spec *Spec, path string) (*Engine, error) {
 }
 
 func (e *Engine) open(ctx context.Context) error {
-	if err := e.file.Migrate(ctx, "runtime", runtimeSchema, nil); err != nil {
+	more, err := runtimeMigrations()
+	if err != nil {
+		return err
+	}
+	if err := e.file.Migrate(ctx, "runtime", runtimeSchema, more); err != nil {
 		return err
 	}
 	if err := e.file.Migrate(ctx, e.Spec.Name, e.Spec.Schema, e.Spec.Migrations); err != nil {
@@ -100,6 +109,9 @@ func (e *Engine) open(ctx context.Context) error {
 	}
 	if _, err := e.w.Exec(`INSERT INTO _actor (one, owner, epoch) VALUES (1, ?, ?)
 		ON CONFLICT DO NOTHING`, rand.Text(), rand.Text()[:10]); err != nil {
+		return err
+	}
+	if err := e.checkRules(); err != nil {
 		return err
 	}
 	for _, c := range e.file.R {
@@ -171,6 +183,10 @@ func (e *Engine) load() error {
 	}
 	if err := e.loadOutbound(&s); err != nil {
 		return err
+	}
+	if err := e.w.Row(`SELECT coalesce(max(n), 0), coalesce(max(n) FILTER (WHERE reason <> ?), 0)
+		FROM _cut`, CutDead).Scan(&s.cut, &s.hard); err != nil {
+		return fmt.Errorf("load: %w", err)
 	}
 	if err := e.w.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _edge ORDER BY n LIMIT 1)`).
 		Scan(&s.oldest); err != nil {
@@ -259,13 +275,19 @@ func (e *Engine) read(fn func(v *View) error) error {
 	return err
 }
 
-// NewEpoch makes this file a new owner: its numbers go on under a new epoch.
-func (e *Engine) NewEpoch() error {
-	if _, err := e.w.Exec(`UPDATE _out SET after = number`); err != nil {
-		return err
-	}
-	if _, err := e.w.Exec(`UPDATE _actor SET owner = ?, epoch = ?`,
-		rand.Text(), rand.Text()[:10]); err != nil {
+// NewEpoch makes this file a new owner: its numbers go on under a new epoch. It
+// is a cut.
+func (e *Engine) NewEpoch(reason CutReason, text string) error {
+	if err := e.write(func() error {
+		if _, err := e.w.Exec(`UPDATE _out SET after = number`); err != nil {
+			return err
+		}
+		if _, err := e.w.Exec(`UPDATE _actor SET owner = ?, epoch = ?`,
+			rand.Text(), rand.Text()[:10]); err != nil {
+			return err
+		}
+		return e.writeCut(reason, text)
+	}); err != nil {
 		return err
 	}
 	return e.load()
