@@ -60,6 +60,8 @@ func (s *Spec) Rules() string { return s.Version + "+" + runtimeRules }
 
 // cutNext has the next batch record a cut. The writer calls it.
 func (e *Engine) cutNext(reason CutReason, text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.cutting = &Cut{Reason: reason, Text: text}
 }
 
@@ -127,12 +129,12 @@ func (e *Engine) write(do func() error) error {
 	return nil
 }
 
-// cuts is the number of the file's last cut, and of its last one that is not a
-// dead letter; 0 for none.
-func (e *Engine) lastCuts() (last, hard int64) {
+// lastCuts is the number of the file's last cut, and of its last one that is not
+// a dead letter; 0 for none. pending is true while the next batch will be one.
+func (e *Engine) lastCuts() (last, hard int64, pending bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.state.cut, e.state.hard
+	return e.state.cut, e.state.hard, e.cutting != nil
 }
 
 func (s *state) noteCut(c *Cut) {

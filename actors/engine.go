@@ -51,13 +51,13 @@ type Engine struct {
 	self string // <actor>.<shard>
 	// mu guards what follows; Apply changes state when a batch is committed.
 	mu sync.Mutex
-	// cutting is a cut that the next batch will record; the writer's.
-	cutting *Cut
 	// committing is the time spent in COMMIT, ns.
 	committing atomic.Int64
 
 	owner, epoch string
 	state        state
+	// cutting is a cut that the next batch will record; only the writer sets it.
+	cutting *Cut
 }
 
 // state mirrors the runtime's tables.
