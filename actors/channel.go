@@ -330,8 +330,9 @@ func (b *batch) prune(receiver string, o *outbound) error {
 		}
 		o.bytes -= size
 		o.first = last + 1
-		err = b.e.w.Row(`SELECT at FROM _sent WHERE receiver = ? AND first = ?`,
-			receiver, o.first).Scan(&o.firstAt)
+		// A repair may have skipped numbers.
+		err = b.e.w.Row(`SELECT first, at FROM _sent WHERE receiver = ? AND first >= ?
+			ORDER BY first LIMIT 1`, receiver, o.first).Scan(&o.first, &o.firstAt)
 		if errors.Is(err, ErrNoRows) {
 			o.first = 0
 			return nil

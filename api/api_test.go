@@ -29,7 +29,7 @@ var (
 		&api.SubmitOrder{}, &api.ExpireOrder{}, &api.CancelOrder{}, &api.ConfigureOrders{},
 		&api.CollectPayment{}, &api.ClosePayment{}, &api.ReleasePayment{}, &api.OpenAttempt{},
 		&api.NoteTrade{}, &api.NoteIncident{}, &api.RefundPayment{}, &api.ConfigurePayments{},
-		&api.AskRefund{}, &api.DecideRefund{},
+		&api.AskRefund{}, &api.DecideRefund{}, &api.SettleOrder{},
 		&api.CreateShipment{}, &api.CancelShipment{}, &api.Ship{}, &api.Receive{},
 		&api.ConfigureShipping{},
 		&api.RegisterUser{}, &api.MakeUsers{}, &api.ChangePassword{}, &api.EndSession{},

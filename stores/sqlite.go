@@ -104,7 +104,7 @@ func OpenTogether(files map[string]string) (*sql.DB, error) {
 	}
 	db.SetMaxOpenConns(1) // others would not have them
 	for name, path := range files {
-		if _, err := db.Exec(`ATTACH ? AS `+name, dsn(path, "ro")); err != nil {
+		if _, err := db.Exec(`ATTACH ? AS "`+name+`"`, dsn(path, "ro")); err != nil {
 			return nil, errors.Join(fmt.Errorf("stores: open %s: %w", path, err), db.Close())
 		}
 	}

@@ -257,6 +257,9 @@ func repaid(tx *actors.Tx, m *api.StepResult) error {
 	if err != nil {
 		return err
 	}
+	if r.State != api.RefundRunning {
+		return nil // it was asked for once more
+	}
 	if m.Refusal != nil {
 		r.Problem = m.Refusal
 		return giveUp(tx, o, r, api.RefundFailed)
@@ -280,6 +283,9 @@ func gaveBack(tx *actors.Tx, m *api.StepResult) error {
 	o, r, err := refundOf(tx, m)
 	if err != nil {
 		return err
+	}
+	if r.State != api.RefundRunning {
+		return nil // it was asked for once more
 	}
 	r.State, r.Ended = api.RefundDone, tx.Now()
 	if r.Coupon, err = o.couponBack(tx, r); err != nil {
