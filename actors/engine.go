@@ -279,18 +279,25 @@ func (e *Engine) read(fn func(v *View) error) error {
 // is a cut.
 func (e *Engine) NewEpoch(reason CutReason, text string) error {
 	if err := e.write(func() error {
-		if _, err := e.w.Exec(`UPDATE _out SET after = number`); err != nil {
+		if _, err := e.w.Exec(`UPDATE _actor SET owner = ?`, rand.Text()); err != nil {
 			return err
 		}
-		if _, err := e.w.Exec(`UPDATE _actor SET owner = ?, epoch = ?`,
-			rand.Text(), rand.Text()[:10]); err != nil {
-			return err
-		}
-		return e.writeCut(reason, text)
+		return e.beginEpoch(reason, text)
 	}); err != nil {
 		return err
 	}
 	return e.load()
+}
+
+// beginEpoch has the numbers go on under a new epoch, inside of write.
+func (e *Engine) beginEpoch(reason CutReason, text string) error {
+	if _, err := e.w.Exec(`UPDATE _out SET after = number`); err != nil {
+		return err
+	}
+	if _, err := e.w.Exec(`UPDATE _actor SET epoch = ?`, rand.Text()[:10]); err != nil {
+		return err
+	}
+	return e.writeCut(reason, text)
 }
 
 // View is committed state, read in one transaction. It is good only inside of

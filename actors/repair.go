@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"ordo/bus"
@@ -170,11 +169,14 @@ func (e *Engine) CatchUp(ctx context.Context, h *bus.History) (n int64, held boo
 	return n, held, err
 }
 
-// Repair does the fixes that are about this file and makes it a new owner, whose
-// numbers go on under a new epoch. Each fix is an incident; all of it is a cut.
-// Told notes what else was done.
+// Repair does the fixes that are about this file and has its numbers go on under
+// a new epoch. Each fix, and what told says was done besides, is an incident; all
+// of it is a cut.
 func (e *Engine) Repair(fixes []Fix, told string) error {
-	notes := []string{told}
+	var notes []string
+	if told != "" {
+		notes = append(notes, told)
+	}
 	err := e.write(func() error {
 		for i := range fixes {
 			f := &fixes[i]
@@ -187,21 +189,17 @@ func (e *Engine) Repair(fixes []Fix, told string) error {
 			}
 		}
 		for _, note := range notes {
-			if note == "" {
-				continue
-			}
 			if _, err := e.w.Exec(`INSERT INTO _incident (kind, text, at)
 				SELECT 'repair', ?, now FROM _actor`, note); err != nil {
 				return err
 			}
 		}
-		return nil
+		return e.beginEpoch(CutRepair, strings.Join(notes, "; "))
 	})
-	if err != nil {
-		return fmt.Errorf("actors: repair %s: %w", e.Spec.Name, err)
+	if err == nil {
+		err = e.load()
 	}
-	notes = slices.DeleteFunc(notes, func(s string) bool { return s == "" })
-	if err := e.NewEpoch(CutRepair, strings.Join(notes, "; ")); err != nil {
+	if err != nil {
 		return fmt.Errorf("actors: repair %s: %w", e.Spec.Name, err)
 	}
 	return nil

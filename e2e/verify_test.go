@@ -135,7 +135,7 @@ func TestVerifyAShop(t *testing.T) {
 	if err := p.edge().Do(within(t, 20*time.Second), "stray-1", stray, nil); err == nil {
 		t.Error("nonsense was handled")
 	}
-	eventually(t, "a snapshot for the dead letter", func() bool { return snapshots(t, data, "order") == 1 })
+	snapped(t, data, "order")
 	verified(t, data, "order")
 
 	if code := p.stop(); code != 0 {
@@ -181,7 +181,7 @@ func tamper(t *testing.T, data, actor, query string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := r.RowsAffected(); err != nil || n != 1 {
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
 		t.Fatalf("%s: %d rows, %v", query, n, err)
 	}
 }
@@ -226,14 +226,7 @@ func TestVerifyAfterTheStreamsAreLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = serve(t, data).ready()
-	eventually(t, "a snapshot of each actor", func() bool {
-		for _, actor := range bus.ActorNames() {
-			if snapshots(t, data, actor) == 0 {
-				return false
-			}
-		}
-		return true
-	})
+	snapped(t, data, bus.ActorNames()...)
 	s := p.shopper()
 	sku := p.onSale(500, 10)
 	first := s.buy(sku, 1)

@@ -117,6 +117,9 @@ type audit struct {
 	sandbox string
 	// moving are the orders that have a message in flight.
 	moving map[string]bool
+	// stuck is true when a channel can't go on, so that what is under way will
+	// not put anything right by itself.
+	stuck  bool
 	result auditResult
 }
 
@@ -149,7 +152,7 @@ func (a *audit) readAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, do := range []func(context.Context) error{a.inFlight, a.runChecks, a.channels, a.warn,
+	for _, do := range []func(context.Context) error{a.inFlight, a.channels, a.runChecks, a.warn,
 		a.countOrders} {
 		if err = do(ctx); err != nil {
 			break
@@ -243,7 +246,7 @@ func (a *audit) runChecks(ctx context.Context) error {
 }
 
 func (a *audit) deviate(d deviation) {
-	if a.moving[d.Order] {
+	if a.moving[d.Order] && !a.stuck {
 		a.result.Excused++
 		return
 	}
@@ -266,6 +269,7 @@ func (a *audit) channels(ctx context.Context) error {
 				return err
 			}
 			if n := given[receiver+".0"]; committed > n {
+				a.stuck = true
 				a.deviate(deviation{Check: "channels", Row: receiver + "._in " + sender,
 					Problem: fmt.Sprintf("committed number %d, but %s has given only %d", committed,
 						sender, n)})

@@ -248,7 +248,10 @@ func (r *repair) fix() error {
 
 // settle sends the order actor the orders that messages can settle.
 func (r *repair) settle(ctx context.Context) (err error) {
-	orders, err := findUnsettled(ctx, r.files)
+	older := slices.ContainsFunc(r.result.Fixes, func(f actors.Fix) bool {
+		return f.Actor == "order" && f.Kind == actors.FixSkip
+	})
+	orders, err := findUnsettled(ctx, r.files, older)
 	if err != nil {
 		return err
 	}
