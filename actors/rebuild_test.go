@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"ordo/actors"
 	"ordo/api"
 	"ordo/bus"
@@ -305,9 +303,7 @@ func TestAt(t *testing.T) {
 		w.mustDo("goods", fmt.Sprintf("edge-%d", i), &note{Sender: "order", N: -1})
 		// The file is read while it goes on: all that counts is its own anchor.
 		copied := filepath.Join(t.TempDir(), "copy.db")
-		if err := stores.Snapshot(t.Context(), w.path("goods"), copied, 0); err != nil {
-			t.Fatal(err)
-		}
+		snapshot(t, w.path("goods"), copied)
 		s, err := actors.ReadStanding(t.Context(), copied)
 		if err != nil {
 			t.Fatal(err)
@@ -359,5 +355,10 @@ func countNotes(t *testing.T, path string) (n int) {
 	return n
 }
 
-// purgeTo drops all messages up to a number, as retention does.
-func purgeTo(seq uint64) jetstream.StreamPurgeOpt { return jetstream.WithPurgeSequence(seq + 1) }
+// snapshot copies a file that may be in use.
+func snapshot(t *testing.T, from, to string) {
+	t.Helper()
+	if err := stores.Snapshot(t.Context(), from, to, 0); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -352,14 +352,6 @@ func TestNonsenseAnswers(t *testing.T) {
 			t.Errorf("case %d is not a dead letter", i)
 		}
 	}
-	// One about an order that is not here is of before a restore.
-	for _, undo := range []bool{false, true} {
-		b.From("goods", &api.StepResult{Step: api.Step{Order: "ord_none", Name: "goods.reserve"},
-			Undo: undo})
-		if len(b.Out.Dead) != 0 || len(b.Out.Sent) != 0 {
-			t.Errorf("an answer about an unknown order: %+v", b.Out)
-		}
-	}
 	b.wantStates(m, "goods.reserve=asked")
 	b.wantState(m, api.OrderPending)
 	b.Advance(time.Hour)
