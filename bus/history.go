@@ -91,8 +91,8 @@ func (h *History) Read(ctx context.Context, from, to uint64,
 		_ = h.js.DeleteConsumer(context.WithoutCancel(ctx), h.stream, c.CachedInfo().Name)
 	}()
 	pending := c.CachedInfo().NumPending
-	for pending > 0 {
-		batch, err := h.fetch(ctx, c, int(min(pending, historyFetch)))
+	for next := from; pending > 0; {
+		batch, err := h.fetch(ctx, c, int(min(pending, historyFetch, to-next+1)))
 		if err != nil {
 			return fmt.Errorf("bus: history %s: %w", h.stream, err)
 		}
@@ -112,6 +112,7 @@ func (h *History) Read(ctx context.Context, from, to uint64,
 		if n < len(batch) || batch[n-1].Seq == to {
 			return nil
 		}
+		next = batch[n-1].Seq + 1
 	}
 	return nil
 }
