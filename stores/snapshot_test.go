@@ -111,3 +111,38 @@ func TestSnapshotThatFails(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 }
+
+// A file of about 100 MB, with and without rests between the steps.
+func BenchmarkSnapshot(b *testing.B) {
+	dir := b.TempDir()
+	f, err := stores.Open(filepath.Join(dir, "a.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.W.Exec(`CREATE TABLE a (n INTEGER PRIMARY KEY, x BLOB NOT NULL)`); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.W.Begin("BEGIN"); err != nil {
+		b.Fatal(err)
+	}
+	for range 25_000 {
+		if _, err := f.W.Exec(`INSERT INTO a (x) VALUES (randomblob(4000))`); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := f.W.Exec("COMMIT"); err != nil {
+		b.Fatal(err)
+	}
+	for name, rest := range map[string]int{"plain": 0, "resting": 1} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				to := filepath.Join(dir, "copy.db")
+				if err := errors.Join(stores.Snapshot(b.Context(), f.Path, to, rest),
+					os.Remove(to)); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
