@@ -77,7 +77,10 @@ func (b *batch) follow(c channelID, after int64, last inbound) (bool, error) {
 			"%s starts epoch %s after its number %d, but %d is committed here; run ordo repair",
 			c.sender, c.epoch, after, last.number))
 	}
-	if _, err := b.e.w.Exec(`UPDATE _in SET retired = 1 WHERE sender = ?`, c.sender); err != nil {
+	// The old epoch may have begun in this very batch, and not be written yet.
+	if _, err := b.e.w.Exec(`INSERT INTO _in (sender, epoch, number, retired) VALUES (?, ?, ?, 1)
+		ON CONFLICT DO UPDATE SET number = excluded.number, retired = 1`,
+		c.sender, last.epoch, last.number); err != nil {
 		return false, err
 	}
 	b.retired[c.sender+"."+last.epoch] = true

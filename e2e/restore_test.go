@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -350,4 +351,53 @@ func TestRestoreOfABadBackup(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("beside the backup: %v, %v", entries, err)
 	}
+}
+
+// ACCEPT P9 M6: one actor's file is lost and restored while all others run, in
+// processes of their own. Orders go on, and wait for it; it handles what it
+// missed.
+func TestRestoreBesideARunningShop(t *testing.T) {
+	data, own, backup := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "backup")
+	rest := strings.Join(slices.DeleteFunc(slices.Clone(bus.ActorNames()), func(a string) bool {
+		return a == "goods"
+	}), ",")
+	p := serve(t, data, "--only", rest)
+	goods := func(more ...string) *process {
+		return serve(t, own, append([]string{"--only", "goods", "--no-api", "--nats", p.nats}, more...)...)
+	}
+	g := goods()
+	p.ready()
+	sku := p.onSale(400, 1000)
+	buyers := p.shoppers(4)
+	commands(t, 0, nil, "backup", backup, "--data", own)
+	var orders []api.Order
+	for _, s := range buyers {
+		orders = append(orders, s.buy(sku, 2))
+	}
+	waiting := buyers[0].checkout(sku, 5)
+	g.kill()
+	var pending api.Order
+	buyers[0].must("POST", "/v1/orders?wait=0", waiting, &pending)
+
+	commands(t, 0, []string{"goods"}, "restore", backup, "--data", own, "--replace")
+	args := []string{"--log-level", "error", "repair", "--data", own, "--nats", p.nats}
+	commands(t, 1, []string{"catch up: goods handles"}, args...)
+	commands(t, 0, []string{"repaired: 1 actors caught up"}, append(args, "--apply")...)
+	goods("--take-over")
+	buyers[0].await(pending.ID, api.OrderPlaced)
+	for i, s := range buyers {
+		if o := s.order(orders[i].ID); o.State != api.OrderPlaced {
+			t.Errorf("order %s is %s", o.ID, o.State)
+		}
+	}
+	if got := p.sku(sku).Locked; got != 13 {
+		t.Errorf("%d units are locked, want 13", got)
+	}
+	eventually(t, "books that add up", func() bool {
+		a, _ := crashAuditOf(t, data, own)
+		return a.OK && a.InFlight == 0
+	})
+	snapped(t, own, "goods")
+	verified(t, own, "goods", "--nats", p.nats)
+	verified(t, data, "order", "payment")
 }
