@@ -117,6 +117,9 @@ type ExpireOrder struct {
 // Route implements Message.
 func (*ExpireOrder) Route() Route { return Route{"order", "expire"} }
 
+// MaxFound is the most steps that one SettleOrder is about.
+const MaxFound = 1000
+
 // SettleOrder has the order actor settle an order with its participants, whose
 // files and its own were restored to different moments; `ordo repair` sends it.
 // It is refused with CodeInvalid for a step that does not exist. Sent again it
@@ -124,7 +127,7 @@ func (*ExpireOrder) Route() Route { return Route{"order", "expire"} }
 type SettleOrder struct {
 	// Order may be one that the order actor does not know.
 	Order string `json:"order"`
-	// Found are the steps in which the files differ.
+	// Found are the steps in which the files differ, MaxFound at most.
 	Found []FoundStep `json:"found"`
 	// Untold is the event of the order's decision, when the journal lacks it.
 	Untold string `json:"untold,omitempty"`

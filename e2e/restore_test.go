@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -290,7 +292,11 @@ func TestRepairThatCannot(t *testing.T) {
 	fresh := filepath.Join(t.TempDir(), "fresh")
 	commands(t, 0, nil, "restore", late, "--data", fresh)
 	commands(t, 0, nil, "restore", early, "--data", fresh, "--replace", "--only", "order")
+	before := actorFiles(t, fresh)
 	for _, apply := range [][]string{nil, {"--apply"}} {
+		if after := actorFiles(t, fresh); after != before {
+			t.Error("the dry run has written to the files")
+		}
 		commands(t, 1, []string{"CANNOT: " + o.ID, "it is paid"}, append([]string{"--log-level", "error",
 			"repair", "--data", fresh}, apply...)...)
 	}
@@ -300,6 +306,24 @@ func TestRepairThatCannot(t *testing.T) {
 	}
 	q.stop()
 	auditFinds(t, fresh, o.ID)
+}
+
+// actorFiles is what the databases of a stopped shop hold, as one hash.
+func actorFiles(t *testing.T, data string) string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(data, "actors", "*.db"))
+	if err != nil || len(all) != len(bus.ActorNames()) {
+		t.Fatalf("%v, %v", all, err)
+	}
+	h := sha256.New()
+	for _, path := range all {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(text)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // ACCEPT P9: a backup that was changed, is incomplete or is none is refused, and

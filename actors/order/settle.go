@@ -47,6 +47,9 @@ func checkSettle(m *api.SettleOrder) error {
 	if err := length("order", m.Order, 1, 64); err != nil {
 		return err
 	}
+	if len(m.Found) > api.MaxFound {
+		return invalid("found", "must be %d at most", api.MaxFound)
+	}
 	for i, f := range m.Found {
 		if stepNamed(f.Name) < 0 {
 			return invalid(fmt.Sprintf("found[%d].step", i), "there is no step %q", f.Name)

@@ -159,7 +159,8 @@ func TestSettleJournal(t *testing.T) {
 	b.MustEdge("settle-2", &api.SettleOrder{Order: m.Order, Untold: "order.placed"})
 	b.wantSent("order.placed")
 	for _, bad := range []*api.SettleOrder{{}, {Order: m.Order,
-		Found: []api.FoundStep{{Name: "goods.gift"}}}} {
+		Found: []api.FoundStep{{Name: "goods.gift"}}},
+		{Order: "many", Found: make([]api.FoundStep, api.MaxFound+1)}} {
 		r := b.Edge("bad-"+bad.Order, bad)
 		if r.Refusal == nil || r.Refusal.Code != api.CodeInvalid {
 			t.Errorf("%+v: %v", bad, r.Refusal)

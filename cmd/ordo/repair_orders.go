@@ -121,9 +121,12 @@ func (b *orderBooks) inFlight(ctx context.Context, older bool) error {
 			if older && to == "order" {
 				continue
 			}
-			err := b.each(ctx, `SELECT coalesce(body ->> '$.order', '') FROM "`+from+`"._outbox
-				WHERE receiver = '`+to+`.0' AND number > (SELECT coalesce(max(number), 0)
-					FROM "`+to+`"._in WHERE sender = '`+from+`.0' AND retired = 0)`,
+			// Only rows that hold such messages are taken apart.
+			err := b.each(ctx, `WITH taken AS (SELECT coalesce(max(number), 0) AS n
+					FROM "`+to+`"._in WHERE sender = '`+from+`.0' AND retired = 0)
+				SELECT coalesce(m.value -> 'body' ->> '$.order', '')
+				FROM taken, "`+from+`"._sent s, json_each(s.messages) m
+				WHERE s.receiver = '`+to+`.0' AND s.last > taken.n AND s.first + m.key > taken.n`,
 				func(scan func(...any) error) error {
 					var order string
 					err := scan(&order)
@@ -156,12 +159,14 @@ func participantSteps(participant string) string {
 // of one, may be waiting for the gateway; whoever else was asked has answered,
 // when no message is under way.
 func (b *orderBooks) compare(ctx context.Context, participant string) error {
-	waiting, undone := `FALSE`, `f.state = 'done'`
+	// As a view, the participant's key can be used; the payment's has none.
+	waiting, undone, kind := `FALSE`, `f.state = 'done'`, `NOT MATERIALIZED`
 	if participant == "payment" {
+		kind = `MATERIALIZED`
 		waiting = `(s.state, f.state) IN (VALUES ('asked', 'asked'), ('undoing', 'closing'))`
 		undone = `f.state IN ('asked', 'closing', 'done')`
 	}
-	query := `WITH f AS MATERIALIZED (` + participantSteps(participant) + `)
+	query := `WITH f AS ` + kind + ` (` + participantSteps(participant) + `)
 		SELECT s.order_id, s.name, s.occurrence, s.state, coalesce(f.state, ''), o.state
 		FROM "order".steps s JOIN "order".orders o ON o.id = s.order_id
 			LEFT JOIN f ON f.order_id = s.order_id AND f.step = s.name
@@ -185,7 +190,7 @@ func (b *orderBooks) compare(ctx context.Context, participant string) error {
 		if d.State == "closing" {
 			d.State = api.StepUndone
 		}
-		if u := b.unsettled(order, state); u != nil {
+		if u := b.unsettled(order, state); u != nil && len(u.Steps) < api.MaxFound {
 			u.Steps = append(u.Steps, d)
 		}
 		return nil
@@ -200,7 +205,7 @@ func (b *orderBooks) untold(ctx context.Context) error {
 	return b.each(ctx, `SELECT o.id, o.state FROM "order".orders o
 		WHERE o.state IN ('placed', 'paid', 'refused', 'cancelled') AND NOT EXISTS (
 			SELECT 1 FROM journal.entry e
-			WHERE e.order_id = o.id AND e.type = 'order.' || o.state)`,
+			WHERE e.order_id = o.id AND +e.type = 'order.' || o.state)`,
 		func(scan func(...any) error) error {
 			var order, state string
 			if err := scan(&order, &state); err != nil {
