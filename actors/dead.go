@@ -13,13 +13,13 @@ import (
 
 // bury writes the dead letter of a message and counts the message as handled.
 func (b *batch) bury(d *Delivery, cause error) error {
+	b.pass(d)
 	c, isChannel := parseChannelID(d.ID)
 	if isChannel { // it may be the first of a new epoch
 		if ok, err := b.admit(c, d); !ok {
 			return err
 		}
 	}
-	b.pass(d)
 	hash := sha256.Sum256(d.Body)
 	r := api.Result{Hash: hash[:]}
 	l, err := b.failedAgain(d, cause)
@@ -37,6 +37,7 @@ func (b *batch) bury(d *Delivery, cause error) error {
 	}
 	l.Body = jsonOrText(l.Body)
 	b.out.Dead = append(b.out.Dead, *l)
+	b.cut(CutDead, fmt.Sprintf("letter %d, %s", l.N, d.ID))
 	b.out.Handled++
 	if isChannel {
 		b.in[c.sender] = inbound{c.epoch, c.number}

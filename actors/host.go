@@ -68,6 +68,7 @@ type Host struct {
 	timers  *bus.Timers
 	lease   *lease
 	queries *server
+	snaps   *snapshots
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -105,6 +106,7 @@ func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
 	h.wg.Go(func() { pprof.Do(run, pprof.Labels("publisher", spec.Name), h.pub.run) })
 	h.wg.Go(func() { h.lease.run(run) })
 	h.wg.Go(func() { h.tick(run) })
+	h.wg.Go(func() { pprof.Do(run, pprof.Labels("snapshots", spec.Name), h.snaps.run) })
 	// The labels let a CPU profile tell the actors apart.
 	h.wg.Go(func() { pprof.Do(run, pprof.Labels("actor", spec.Name), h.run) })
 	if cfg.Edge != nil {
@@ -126,6 +128,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.pub = newPublisher(h.engine, h.nc, h.js, h.log)
 	h.timers = bus.NewTimers(h.js, h.spec.Name, h.log)
+	h.snaps = newSnapshots(h)
 	if h.lease, err = takeLease(ctx, h); err != nil {
 		return err
 	}
@@ -311,14 +314,15 @@ func (h *Host) seek(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	a := h.engine.Anchor()
-	cut, err := h.mailbox.Seek(ctx, bus.Place{Created: int64(a.Created), Seq: a.Seq, At: int64(a.At),
-		ID: a.ID}, EdgeMemory-time.Hour)
+	cut, err := h.mailbox.Seek(ctx, a.place(), EdgeMemory-time.Hour)
 	if err != nil {
 		return err
 	}
 	if cut {
 		h.log.Warn("the stream does not hold the message handled last; reading it again",
 			"seq", a.Seq, "msg_id", a.ID)
+		h.engine.cutNext(CutAnchor, fmt.Sprintf("the stream does not hold message %d, %s", a.Seq,
+			a.ID))
 	}
 	return h.timers.Load(ctx)
 }
@@ -345,9 +349,7 @@ func (h *Host) loop(ctx context.Context) error {
 		}
 		batch = batch[:0]
 		for i := range in {
-			m := &in[i]
-			batch = append(batch, Delivery{Subject: m.Subject, ID: bus.Identity(m.Header),
-				After: bus.After(m.Header), Seq: m.Seq, At: api.Time(m.At), Body: m.Data})
+			batch = append(batch, deliveryOf(&in[i]))
 		}
 		if err := h.commit(batch); err != nil {
 			return err

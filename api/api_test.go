@@ -30,7 +30,7 @@ var (
 		&api.CollectPayment{}, &api.ClosePayment{}, &api.ReleasePayment{}, &api.OpenAttempt{},
 		&api.NoteTrade{}, &api.NoteIncident{}, &api.NoteRefund{},
 		&api.RefundPayment{}, &api.ConfigurePayments{},
-		&api.AskRefund{}, &api.DecideRefund{},
+		&api.AskRefund{}, &api.DecideRefund{}, &api.SettleOrder{},
 		&api.CreateShipment{}, &api.CancelShipment{}, &api.RestoreShipment{}, &api.Ship{},
 		&api.Receive{}, &api.ConfigureShipping{},
 		&api.RegisterUser{}, &api.MakeUsers{}, &api.ChangePassword{}, &api.EndSession{},

@@ -102,6 +102,8 @@ type CollectPayment struct {
 	Amount Money  `json:"amount"`
 	// ExpiresAt is the order's deadline.
 	ExpiresAt Time `json:"expires_at"`
+	// Again has what was answered before answered once more, for a repair.
+	Again bool `json:"again,omitempty"`
 }
 
 // Route implements Message.
@@ -124,6 +126,8 @@ type Paid struct {
 type ClosePayment struct {
 	Step
 	AtOnce bool `json:"at_once,omitempty"`
+	// Again has what was answered before answered once more, for a repair.
+	Again bool `json:"again,omitempty"`
 }
 
 // Route implements Message.
@@ -299,6 +303,8 @@ type RefundPayment struct {
 	Amount Money  `json:"amount"`
 	// Reason is for the shopper's statement.
 	Reason string `json:"reason,omitempty"`
+	// Again has what was answered before answered once more, for a repair.
+	Again bool `json:"again,omitempty"`
 }
 
 // Route implements Message.

@@ -46,6 +46,7 @@ type Message struct {
 	At  int64
 
 	consumerSeq uint64
+	pending     uint64 // messages after it, where History has read it
 	reply       string
 }
 
@@ -123,7 +124,7 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 	info := stream.CachedInfo()
 	m.created = info.Created.UnixNano()
 	m.want = p.Seq + 1
-	held, err := m.holds(ctx, stream, p)
+	held, err := holds(ctx, stream, p)
 	if err != nil {
 		return false, fmt.Errorf("bus: seek %s: %w", m.stream, err)
 	}
@@ -150,8 +151,8 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 
 // holds tells whether the stream has at the place the message that was there.
 // Not being able to look is no answer.
-func (m *Mailbox) holds(ctx context.Context, stream jetstream.Stream, p Place) (bool, error) {
-	if p.Seq == 0 || m.created != p.Created {
+func holds(ctx context.Context, stream jetstream.Stream, p Place) (bool, error) {
+	if p.Seq == 0 || stream.CachedInfo().Created.UnixNano() != p.Created {
 		return false, nil
 	}
 	msg, err := stream.GetMsg(ctx, p.Seq)

@@ -94,6 +94,23 @@ func OpenReadOnly(path string) (*sql.DB, error) {
 	return db, nil
 }
 
+// OpenTogether opens several files for reading in one connection, each under
+// its name as a schema, with room for temporary tables. The files must not be
+// written meanwhile.
+func OpenTogether(files map[string]string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file::memory:?_pragma=temp_store(FILE)")
+	if err != nil {
+		return nil, fmt.Errorf("stores: open: %w", err)
+	}
+	db.SetMaxOpenConns(1) // others would not have them
+	for name, path := range files {
+		if _, err := db.Exec(`ATTACH ? AS "`+name+`"`, dsn(path, "ro")); err != nil {
+			return nil, errors.Join(fmt.Errorf("stores: open %s: %w", path, err), db.Close())
+		}
+	}
+	return db, nil
+}
+
 func dsn(path, mode string, pragmas ...string) string {
 	q := url.Values{"mode": {mode}, "_pragma": pragmas}
 	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}).String()

@@ -116,7 +116,7 @@ func (b *books) settle(ctx context.Context, c cut, found *[]Deviation, excused *
 	}
 	n := len(*found)
 	*found = slices.DeleteFunc(*found, func(d Deviation) bool {
-		return d.Order != "" && (s.all || s.moving[d.Order])
+		return !s.stuck && d.Order != "" && (s.all || s.moving[d.Order])
 	})
 	*excused += n - len(*found)
 	return s.wrong, nil
@@ -127,8 +127,10 @@ type settling struct {
 	*books
 	cut    cut
 	moving map[string]bool
-	// all is true when it can't be told which orders are.
-	all   bool
+	// all is true when it can't be told which orders are, stuck when a channel
+	// can't go on, so that what is on its way will put nothing right.
+	all, stuck bool
+
 	wrong []Deviation
 }
 
@@ -157,7 +159,7 @@ func (s *settling) read(ctx context.Context, ch channel) (err error) {
 	if last < hi {
 		s.deviate(channels, "", ch.to+"._in "+ch.from, fmt.Sprintf(
 			"committed number %d, but %s has given only %d", hi, ch.from, last))
-		hi = last
+		hi, s.stuck = last, true
 	}
 	var seen int64
 	err = each(ctx, conn, func(scan func(...any) error) error {

@@ -26,12 +26,14 @@ var moneyChecks = [...]check{
 		FROM payment.payment p LEFT JOIN "order".orders o ON o.id = p.order_id
 		WHERE p.state = 'paid' AND (o.state IS NOT 'paid' OR o.balance = o.total)`},
 	{"payments", []string{"payment", "order"}, `
-		-- A payment that was not made is as far as its order is.
+		-- A payment that was not made is as far as its order is. One that is closed takes
+		-- nothing, so after a repair its order may be unknown.
 		SELECT p.order_id, 'payment.payment ' || p.order_id,
 			printf('%s with %d for an order that is %s with %d due', p.state, p.amount,
 				coalesce(o.state, 'unknown'), coalesce(o.total - o.balance, 0))
 		FROM payment.payment p LEFT JOIN "order".orders o ON o.id = p.order_id
-		WHERE p.state <> 'paid' AND (o.state IS NOT iif(p.state = 'open', 'placed',
+		WHERE p.state <> 'paid' AND NOT (p.state = 'closed' AND o.id IS NULL)
+			AND (o.state IS NOT iif(p.state = 'open', 'placed',
 				iif(p.state = 'closed', 'cancelled', p.state))
 			OR p.amount NOT IN (o.total - o.balance, 0) OR p.amount = 0 AND p.state <> 'closed')
 		UNION ALL

@@ -24,7 +24,7 @@ var schema string
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "order",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Coordinates the life of every order.",
 		Schema:      schema,
 		Commands: []actors.Command{
@@ -34,6 +34,7 @@ func Spec() *actors.Spec {
 			actors.On(cancel),
 			actors.On(askRefund),
 			actors.On(decideRefund),
+			actors.On(settleOrder),
 			actors.On(configure),
 		},
 		Queries: []actors.Endpoint{
@@ -125,10 +126,11 @@ var steps = []step{
 		name: stepCollect, phase: collect,
 		used: func(o *order) bool { return o.Due.Amount > 0 },
 		do: func(o *order, s api.Step) api.Message {
-			return &api.CollectPayment{Step: s, User: o.User, Amount: o.Due, ExpiresAt: o.ExpiresAt}
+			return &api.CollectPayment{Step: s, User: o.User, Amount: o.Due, ExpiresAt: o.ExpiresAt,
+				Again: o.again}
 		},
 		undo: func(o *order, s api.Step) api.Message {
-			return &api.ClosePayment{Step: s, AtOnce: o.atOnce}
+			return &api.ClosePayment{Step: s, AtOnce: o.atOnce, Again: o.again}
 		},
 	},
 	{
@@ -173,7 +175,7 @@ var steps = []step{
 		used: func(o *order) bool { return o.refund.Money.Amount > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.RefundPayment{Step: s, Refund: o.refund.ID, Amount: o.refund.Money,
-				Reason: o.refund.Reason}
+				Reason: o.refund.Reason, Again: o.again}
 		},
 	},
 	{
@@ -243,6 +245,8 @@ type order struct {
 	changed bool
 	// atOnce has the payment closed without waiting for the gateway.
 	atOnce bool
+	// again has the payment actor answer though it has before.
+	again bool
 	// backBalance and backPoints are the parts of Refunded that were balance,
 	// and the points taken back with it.
 	backBalance, backPoints int64

@@ -304,8 +304,8 @@ func refundOf(tx *actors.Tx, m *api.StepResult) (*order, *api.Refund, error) {
 // recalled takes what did not leave with the parcel, and goes on to the money.
 func recalled(tx *actors.Tx, m *api.StepResult) error {
 	o, r, err := refundOf(tx, m)
-	if err != nil {
-		return err
+	if err != nil || r.State != api.RefundRunning {
+		return err // it was asked for once more
 	}
 	var d api.Recalled
 	if len(m.Data) > 0 {
@@ -343,6 +343,9 @@ func repaid(tx *actors.Tx, m *api.StepResult) error {
 	if err != nil {
 		return err
 	}
+	if r.State != api.RefundRunning {
+		return nil // it was asked for once more
+	}
 	if m.Refusal != nil {
 		r.Problem = m.Refusal
 		err := errors.Join(putBack(tx, o, r), giveUp(tx, o, r, api.RefundFailed))
@@ -368,6 +371,9 @@ func gaveBack(tx *actors.Tx, m *api.StepResult) error {
 	o, r, err := refundOf(tx, m)
 	if err != nil {
 		return err
+	}
+	if r.State != api.RefundRunning {
+		return nil // it was asked for once more
 	}
 	r.State, r.Ended = api.RefundDone, tx.Now()
 	if r.Coupon, err = o.couponBack(tx, r); err != nil {

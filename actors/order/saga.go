@@ -48,6 +48,9 @@ func stepResult(tx *actors.Tx, m *api.StepResult) error {
 	if err != nil {
 		return err
 	}
+	if o.State != api.OrderPending {
+		return redone(tx, o, m)
+	}
 	refusal := m.Refusal
 	if refusal == nil && steps[i].done != nil {
 		if err := steps[i].done(o, m.Data); err != nil {
@@ -80,9 +83,18 @@ func answered(tx *actors.Tx, m *api.StepResult) (first bool, err error) {
 		WHERE order_id = ? AND name = ? AND occurrence = ?`,
 		tx.Now(), refusal, m.Order, m.Name, m.Occurrence)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("step %s of order %q was never asked for", m.Name, m.Order)
+		return false, neverAsked(tx, m, "step")
 	}
 	return false, err
+}
+
+// neverAsked is the fault that the answer to a step is which no order asked for.
+func neverAsked(tx *actors.Tx, m *api.StepResult, what string) error {
+	is, err := known(tx, m.Order)
+	if err == nil && is {
+		err = fmt.Errorf("%s %s of order %q was never asked for", what, m.Name, m.Order)
+	}
+	return err
 }
 
 // undone records the answer to an undo. Nobody waits for it, because the
@@ -99,7 +111,7 @@ func undone(tx *actors.Tx, m *api.StepResult) error {
 		return err
 	}
 	if n == 0 {
-		return fmt.Errorf("undo of %s of order %q was never asked for", m.Name, m.Order)
+		return neverAsked(tx, m, "undo of")
 	}
 	if m.Name != stepCollect {
 		return nil
@@ -193,10 +205,14 @@ func ask(tx *actors.Tx, o *order, p phase) (n int, err error) {
 			continue
 		}
 		n++
-		if _, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
-			asked_at) VALUES (?, ?, ?, 'asked', 1, ?)`, o.ID, s.name, occurrence,
-			tx.Now()); err != nil {
+		fresh, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
+			asked_at) VALUES (?, ?, ?, 'asked', 1, ?) ON CONFLICT DO NOTHING`, o.ID, s.name,
+			occurrence, tx.Now())
+		if err != nil {
 			return n, err
+		}
+		if fresh == 0 {
+			continue // what came before was asked for once more
 		}
 		m := s.do(o, api.Step{Order: o.ID, Name: s.name, Occurrence: occurrence})
 		if err := tx.Send(m); err != nil {

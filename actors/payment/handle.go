@@ -35,11 +35,35 @@ func configure(tx *actors.Tx, m *api.ConfigurePayments) error {
 // collect has an order's amount paid from now on. Told again, or after the
 // close, it changes nothing.
 func collect(tx *actors.Tx, m *api.CollectPayment) error {
-	_, err := tx.Exec(`INSERT INTO payment
+	n, err := tx.Exec(`INSERT INTO payment
 		(order_id, user, step, occurrence, state, amount, currency, expires_at)
 		VALUES (?, ?, ?, ?, 'open', ?, ?, ?) ON CONFLICT (order_id) DO NOTHING`,
 		m.Order, m.User, m.Name, m.Occurrence, m.Amount.Amount, m.Amount.Currency, m.ExpiresAt)
-	return err
+	if err != nil || n > 0 || !m.Again {
+		return err
+	}
+	return answerAgain(tx, m.Step)
+}
+
+// answerAgain tells the order once more what its payment came to, if it is
+// decided: paid by the attempt's first trade, or closed.
+func answerAgain(tx *actors.Tx, step api.Step) error {
+	var state string
+	var p api.Paid
+	err := tx.Row(`SELECT p.state, p.attempt, coalesce(a.provider, ''), coalesce(a.trade_no, ''),
+		p.amount, p.currency, coalesce(a.paid_at, 0)
+		FROM payment p LEFT JOIN attempt a ON a.id = p.attempt WHERE p.order_id = +?`, step.Order).
+		Scan(&state, &p.Attempt, &p.Provider, &p.TradeNo, &p.Amount.Amount, &p.Amount.Currency,
+			&p.PaidAt)
+	switch {
+	case err != nil:
+		return err
+	case state == api.PaymentPaid:
+		return tx.Send(&api.StepResult{Step: step, Data: api.Raw(&p)})
+	case state == api.PaymentClosed:
+		return tx.Send(&api.StepResult{Step: step, Undo: true})
+	}
+	return nil
 }
 
 // openAttempt gives the shopper the open attempt, or a new one. Row Y2.
@@ -257,6 +281,9 @@ func closePayment(tx *actors.Tx, m *api.ClosePayment) error {
 		return err
 	}
 	if state == api.PaymentPaid || state == api.PaymentClosed {
+		if m.Again {
+			return answerAgain(tx, m.Step)
+		}
 		return nil // answered before
 	}
 	open, err := loadOpen(tx, m.Order)

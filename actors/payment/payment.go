@@ -23,7 +23,7 @@ var schema string
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "payment",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Collects what orders are owed, and sends money back.",
 		Schema:      schema,
 		Commands: []actors.Command{

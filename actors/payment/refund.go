@@ -2,6 +2,7 @@ package payment
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -59,6 +60,9 @@ func refund(tx *actors.Tx, m *api.RefundPayment) error {
 			return fmt.Errorf("refund %s of %s came again as %s of order %s", m.Refund,
 				known.amount, m.Amount, m.Order)
 		}
+		if m.Again {
+			return answerRefund(tx, known)
+		}
 		return nil
 	}
 	if !errors.Is(err, actors.ErrNoRows) {
@@ -80,6 +84,27 @@ func refund(tx *actors.Tx, m *api.RefundPayment) error {
 		return err
 	}
 	return r.begin(tx, a, m.Reason)
+}
+
+// answerRefund tells the order once more what its refund came to, if it is
+// decided.
+func answerRefund(tx *actors.Tx, r *refundRow) error {
+	switch r.state {
+	case "done":
+		return tx.Send(&api.StepResult{Step: r.step})
+	case "refused":
+		var problem string
+		if err := tx.Row(`SELECT problem FROM refund WHERE number = ?`, r.number).
+			Scan(&problem); err != nil {
+			return err
+		}
+		answer := &api.StepResult{Step: r.step, Refusal: new(api.Error)}
+		if err := json.Unmarshal([]byte(problem), answer.Refusal); err != nil {
+			return fmt.Errorf("stored refusal: %w", err)
+		}
+		return tx.Send(answer)
+	}
+	return nil
 }
 
 // reserve takes the amount from what is left of the order's payment, and
