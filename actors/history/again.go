@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -299,5 +298,5 @@ func asJSON(b []byte) json.RawMessage {
 	if json.Valid(b) {
 		return slices.Clone(b)
 	}
-	return api.Raw(strings.ToValidUTF8(fmt.Sprintf("%s", b), "?"))
+	return api.Raw(strings.ToValidUTF8(string(b), "?"))
 }

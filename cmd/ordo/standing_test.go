@@ -60,14 +60,14 @@ func TestStandingAuditOfAShopAtWork(t *testing.T) {
 	b.fillMoney()
 	s := standing(t, b.dir, nil)
 	n := 0
-	until(t, "three passes at work", func() bool {
+	until(t, "rounds at work", func() bool {
 		b.step(n)
 		n++
 		r := s.Report()
 		if !r.OK || r.Error != "" || len(s.Found()) > 0 {
 			t.Fatalf("%+v %+v", r, s.Found())
 		}
-		return r.Rounds > 50 && n > 200
+		return r.Rounds > 5 && n > 30
 	})
 	var at [2]int64
 	for i := range at {
