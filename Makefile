@@ -25,6 +25,7 @@ check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
 		echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags failpoint ./bus/failpoint
 	$(GO) tool staticcheck ./...
 
 ## bench: orders per second over HTTP, for 1, 8 and 64 clients

@@ -16,6 +16,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/failpoint"
 )
 
 // How a hosted actor works.
@@ -349,6 +350,7 @@ func (h *Host) loop(ctx context.Context) error {
 		}
 		last := &in[len(in)-1]
 		h.readUpTo.Store(last.At)
+		failpoint.At("before-ack", h.spec.Name)
 		if err := h.mailbox.Ack(last); err != nil {
 			return fmt.Errorf("%w: ack: %w", bus.ErrBreak, err)
 		}
@@ -363,6 +365,7 @@ func (h *Host) commit(batch []Delivery) error {
 	if err := h.lease.check(); err != nil {
 		return err
 	}
+	failpoint.At("before-tx", h.spec.Name)
 	began := time.Now()
 	out, err := h.engine.Apply(api.Time(h.mailbox.Created()), batch)
 	h.busy.Add(time.Since(began).Nanoseconds())
@@ -374,6 +377,7 @@ func (h *Host) commit(batch []Delivery) error {
 	if out != nil {
 		h.batches.Add(1)
 		h.handled.Add(int64(out.Handled))
+		failpoint.At("after-commit", h.spec.Name)
 		h.after(out)
 	}
 	return err
