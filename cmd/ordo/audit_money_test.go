@@ -400,6 +400,10 @@ func TestAuditWaitsForTheGatewaysNews(t *testing.T) {
 		{sandboxFile(dir), `DELETE FROM notify`, false},
 		{actorFile(dir, "payment"), `UPDATE attempt SET next_query = 7 WHERE id = '` + attempt + `'`,
 			true},
+		{actorFile(dir, "payment"), `UPDATE attempt SET next_query = 0 WHERE id = '` + attempt + `'`,
+			false},
+		// It was paid after what is seen of the payment actor.
+		{actorFile(dir, "payment"), `UPDATE _actor SET now = 0`, true},
 	} {
 		change(t, test.file, test.news)
 		r, err := runAudit(t.Context(), []string{dir}, false)
