@@ -45,6 +45,8 @@ type crashLoad struct {
 	told map[string]string
 	// expires says that what was placed may be cancelled by now.
 	expires bool
+	// after, unless nil, goes on with an order that was placed.
+	after func(u *crashUser, n int, id string, deadline time.Time)
 	// slow is the longest time that one shopper waited for one order.
 	slow time.Duration
 }
@@ -186,9 +188,13 @@ func (u *crashUser) buy(n int, deadline time.Time) bool {
 			u.l.t.Error(err)
 			return false
 		}
-		if u.submit(id, u.order(n, page.Token, page.Total), deadline) {
-			return true
+		if !u.submit(id, u.order(n, page.Token, page.Total), deadline) {
+			continue
 		}
+		if u.l.after != nil && u.l.toldOf(id) == api.OrderPlaced {
+			u.l.after(u, n, id, deadline)
+		}
+		return true
 	}
 	u.l.t.Errorf("shopper %s gave up on purchase %d", u.email, n)
 	return false
@@ -277,19 +283,34 @@ func (l *crashLoad) tell(id, state string) {
 	l.told[id] = state
 }
 
+func (l *crashLoad) toldOf(id string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.told[id]
+}
+
 // call repeats a call while the shop does not answer or is not available, and
 // with a new session when the old one is lost.
 func (u *crashUser) call(method, path string, body any, deadline time.Time) (int, []byte) {
+	for {
+		status, data := u.l.call(method, path, u.token, "", body, deadline)
+		if status != http.StatusUnauthorized || time.Now().After(deadline) || u.l.ctx.Err() != nil {
+			return status, data
+		}
+		u.logIn()
+	}
+}
+
+// call repeats a call with a bearer token, and an Idempotency-Key if there is
+// one, while the shop does not answer or is not available.
+func (l *crashLoad) call(method, path, token, key string, body any, deadline time.Time) (int,
+	[]byte) {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		status, data, err := u.once(method, path, body)
-		switch {
-		case time.Now().After(deadline) || u.l.ctx.Err() != nil:
-			return status, data
-		case err == nil && status == http.StatusUnauthorized:
-			u.logIn()
-		case err == nil && status != http.StatusServiceUnavailable:
+		status, data, err := l.once(method, path, token, key, body)
+		if err == nil && status != http.StatusServiceUnavailable || time.Now().After(deadline) ||
+			l.ctx.Err() != nil {
 			return status, data
 		}
 		<-tick.C
@@ -297,14 +318,17 @@ func (u *crashUser) call(method, path string, body any, deadline time.Time) (int
 }
 
 // once makes a call, and gives up after crashAnswer.
-func (u *crashUser) once(method, path string, body any) (int, []byte, error) {
-	ctx, cancel := context.WithTimeout(u.l.ctx, crashAnswer)
+func (l *crashLoad) once(method, path, token, key string, body any) (int, []byte, error) {
+	ctx, cancel := context.WithTimeout(l.ctx, crashAnswer)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, method, u.l.url+path, bytes.NewReader(api.Raw(body)))
+	r, err := http.NewRequestWithContext(ctx, method, l.url+path, bytes.NewReader(api.Raw(body)))
 	if err != nil {
 		return 0, nil, err
 	}
-	r.Header.Set("Authorization", "Bearer "+u.token)
+	r.Header.Set("Authorization", "Bearer "+token)
+	if key != "" {
+		r.Header.Set("Idempotency-Key", key)
+	}
 	r.Header.Set("Content-Type", "application/json")
 	resp, err := (&http.Client{Transport: transport}).Do(r)
 	if err != nil {

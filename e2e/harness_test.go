@@ -104,9 +104,21 @@ type process struct {
 // serve starts `ordo serve` on free ports and waits until it is serving.
 func serve(t *testing.T, data string, args ...string) *process {
 	t.Helper()
-	p := start(t, append([]string{"--log-format", "json", "serve", "--data", data,
+	return start(t, serveArgs(t, data, args)...).serving()
+}
+
+// serveArgs is the command line of serve.
+func serveArgs(t *testing.T, data string, args []string) []string {
+	t.Helper()
+	return append([]string{"--log-format", "json", "serve", "--data", data,
 		"--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--tick-every", "1s",
-		"--admin-token", adminToken}, withSandbox(t, data, args)...)...)
+		"--admin-token", adminToken}, withSandbox(t, data, args)...)
+}
+
+// serving waits until the process says that it serves.
+func (p *process) serving() *process {
+	t := p.t
+	t.Helper()
 	eventually(t, "ordo serve", func() bool {
 		select {
 		case <-p.done:
@@ -144,8 +156,22 @@ func (p *process) ready() *process {
 // start runs the binary. It is killed when the test ends.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), log: &logBuffer{}, done: make(chan struct{}),
-		args: args}
+	p := launch(t, binary, nil, args...)
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("ordo %s:\n%s", strings.Join(args, " "), p.log.tail(60))
+		}
+	})
+	return p
+}
+
+// launch runs a binary with more environment. The caller kills it.
+func launch(t *testing.T, path string, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(path, args...), log: &logBuffer{},
+		done: make(chan struct{}), args: args}
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p.log
 	p.cmd.Stdout = p.log
 	if err := p.cmd.Start(); err != nil {
@@ -155,12 +181,6 @@ func start(t *testing.T, args ...string) *process {
 		_ = p.cmd.Wait() // the exit code is in ProcessState
 		close(p.done)
 	}()
-	t.Cleanup(func() {
-		p.kill()
-		if t.Failed() {
-			t.Logf("ordo %s:\n%s", strings.Join(args, " "), p.log.tail(60))
-		}
-	})
 	return p
 }
 
