@@ -114,7 +114,7 @@ func crashLeftIn(t *testing.T, data string) (left crashLeft) {
 				WHERE receiver = ? AND number > ?`, bus.Address(receiver), committed)
 		}
 	}
-	crashStreams(t, data, func(js jetstream.JetStream) {
+	crashStreams(t, filepath.Join(data, "nats"), func(js jetstream.JetStream) {
 		for _, actor := range bus.ActorNames() {
 			messages, submits := crashUnhandled(t, js, data, actor)
 			left.unacked += messages
@@ -124,11 +124,11 @@ func crashLeftIn(t *testing.T, data string) (left crashLeft) {
 	return left
 }
 
-// crashStreams opens the streams of a shop that was killed.
-func crashStreams(t *testing.T, data string, read func(js jetstream.JetStream)) {
+// crashStreams opens the streams of a shop that was killed, in their directory.
+func crashStreams(t *testing.T, dir string, read func(js jetstream.JetStream)) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s, err := bus.StartServer(bus.ServerConfig{Dir: filepath.Join(data, "nats"), Log: log})
+	s, err := bus.StartServer(bus.ServerConfig{Dir: dir, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

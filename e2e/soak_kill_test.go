@@ -127,16 +127,22 @@ func TestSoakKill(t *testing.T) {
 // newSoak starts a shop and its load, and kills the shop.
 func newSoak(t *testing.T) *soak {
 	t.Helper()
-	addr := crashFreeAddr(t)
 	s := &soak{t: t, r: newSoakRand(t), data: t.TempDir(), hit: map[string]int{},
-		refunds: map[string]string{}, args: []string{"--http", addr, "--expiry", "10s",
-			"--pay-query", "1s", "--sandbox-factor", "1000"}}
-	p := serve(t, s.data, s.args...).ready()
-	s.load = newCrashLoad(t, p.url)
+		refunds: map[string]string{}}
+	s.begin().kill()
+	return s
+}
+
+// begin starts the shop, with flags of its own, and the load.
+func (s *soak) begin(more ...string) *process {
+	s.t.Helper()
+	s.args = append(more, "--http", crashFreeAddr(s.t), "--expiry", "10s", "--pay-query", "1s",
+		"--pay-margin", "1s", "--sandbox-factor", "1000")
+	p := serve(s.t, s.data, s.args...).ready()
+	s.load = newCrashLoad(s.t, p.url)
 	s.load.expires, s.load.after = true, s.after
 	s.load.begin()
-	p.kill()
-	return s
+	return p
 }
 
 func (s *soak) serve(path string, env ...string) *process {
@@ -198,6 +204,19 @@ func (s *soak) finish() {
 	p := serve(t, s.data, s.args...).ready()
 	s.load.halt()
 	s.load.end()
+	s.settle()
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	auditClean(t, s.data)
+	t.Logf("%d refunds; files: %s", len(s.refunds), s.sizes())
+}
+
+// settle waits until nothing is open any more and compares the books of the
+// running shop with what was told.
+func (s *soak) settle() {
+	t := s.t
+	t.Helper()
 	db := crashDB(t, s.data, "order")
 	eventually(t, "everything has expired, is paid or refunded", func() bool {
 		return crashCount(t, db, `SELECT (SELECT count(*) FROM orders WHERE state IN
@@ -217,16 +236,11 @@ func (s *soak) finish() {
 	if n := crashCount(t, db, `SELECT count(*) FROM refund`); n != len(s.refunds) || n == 0 {
 		t.Errorf("%d refunds were asked for, %d are there", len(s.refunds), n)
 	}
-	if code := p.stop(); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	auditClean(t, s.data)
 	for _, state := range []string{api.OrderPaid, api.OrderRefused, api.OrderCancelled} {
 		if n := crashCount(t, db, `SELECT count(*) FROM orders WHERE state = ?`, state); n == 0 {
 			t.Errorf("no order is %s", state)
 		}
 	}
-	t.Logf("%d refunds; files: %s", len(s.refunds), s.sizes())
 }
 
 // sizes are the sizes of the actors' files, in KiB.
