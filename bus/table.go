@@ -163,35 +163,6 @@ func makeStream(ctx context.Context, js jetstream.JetStream, missing bool,
 	return err
 }
 
-// codeOffline is the server's error for a stream that it has and can't open.
-const codeOffline = 10194
-
-// DropOffline deletes the streams and buckets that the server has and can't
-// open, because what describes their consumers is damaged, and answers their
-// names. Setup makes them anew. It is for a server of the shop's own: in a
-// cluster a stream may be offline because servers have different versions.
-func DropOffline(ctx context.Context, js jetstream.JetStream) (dropped []string, err error) {
-	var names []string
-	for _, spec := range Streams() {
-		names = append(names, spec.Name)
-	}
-	for _, spec := range Buckets() {
-		names = append(names, bucketStream(spec.Name))
-	}
-	for _, name := range names {
-		_, err := js.Stream(ctx, name)
-		var api *jetstream.APIError
-		if !errors.As(err, &api) || api.ErrorCode != codeOffline {
-			continue
-		}
-		if err := js.DeleteStream(ctx, name); err != nil {
-			return dropped, fmt.Errorf("bus: drop stream %s: %w", name, err)
-		}
-		dropped = append(dropped, name)
-	}
-	return dropped, nil
-}
-
 func setupBucket(ctx context.Context, js jetstream.JetStream, spec BucketSpec) error {
 	s, err := js.Stream(ctx, bucketStream(spec.Name))
 	if err == nil && !older(s.CachedInfo().Config.Metadata) {

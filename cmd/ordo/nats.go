@@ -48,9 +48,6 @@ func (s *Shop) connect(ctx context.Context) (err error) {
 	}); err != nil {
 		return err
 	}
-	if err := s.dropOffline(ctx); err != nil {
-		return err
-	}
 	if err := setupStreams(ctx, s.js, s.cfg.Log); err != nil {
 		return err
 	}
@@ -59,18 +56,6 @@ func (s *Shop) connect(ctx context.Context) (err error) {
 		return nil // all actors are in this process and notify the edge
 	}
 	return s.edge.Listen()
-}
-
-// dropOffline deletes what the embedded server can't open, to be made anew.
-func (s *Shop) dropOffline(ctx context.Context) error {
-	if s.server == nil {
-		return nil
-	}
-	dropped, err := bus.DropOffline(ctx, s.js)
-	if len(dropped) > 0 {
-		s.cfg.Log.Warn("streams could not be opened and are made anew", "streams", dropped)
-	}
-	return err
 }
 
 func (s *Shop) dial(name string) (*nats.Conn, error) {

@@ -198,6 +198,12 @@ func (s *Shop) ready() (bool, any) {
 		ok = ok && status.Ready
 		all = append(all, status)
 	}
+	if s.server != nil {
+		if err := s.server.Fault(); err != nil {
+			ok = false
+			all = append(all, actors.Status{Actor: "nats", Fault: err.Error()})
+		}
+	}
 	slices.SortFunc(all, func(a, b actors.Status) int { return strings.Compare(a.Actor, b.Actor) })
 	return ok, all
 }
