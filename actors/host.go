@@ -80,6 +80,8 @@ type Host struct {
 	busy     atomic.Int64 // ns in Apply
 	handled  atomic.Int64
 	asked    map[string]time.Time
+	// faulty is true from a fault of the store until a batch is committed.
+	faulty bool
 	// announced is true once the open effects have been announced.
 	announced bool
 }
@@ -265,7 +267,9 @@ func (h *Host) run(ctx context.Context) {
 	for ctx.Err() == nil && !h.lease.lost.Load() {
 		err := h.seek(ctx)
 		if err == nil {
-			h.ready.Store(true)
+			if !h.faulty {
+				h.ready.Store(true)
+			}
 			h.announce()
 			err = h.loop(ctx)
 		}
@@ -295,7 +299,7 @@ func (h *Host) setup(ctx context.Context) {
 }
 
 func (h *Host) pause(ctx context.Context, err error) {
-	h.notReady(err)
+	h.failed(err)
 	h.log.Warn("fault", "err", err)
 	select {
 	case <-ctx.Done():
@@ -304,7 +308,7 @@ func (h *Host) pause(ctx context.Context, err error) {
 }
 
 func (h *Host) seek(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := h.whileConnected(ctx, 10*time.Second)
 	defer cancel()
 	a := h.engine.Anchor()
 	cut, err := h.mailbox.Seek(ctx, bus.Place{Created: int64(a.Created), Seq: a.Seq, At: int64(a.At),
@@ -335,6 +339,7 @@ func (h *Host) loop(ctx context.Context) error {
 		if len(in) == 0 {
 			batch = batch[:0]
 			if t := h.mailbox.CaughtUp(); !t.IsZero() {
+				h.healed()
 				h.readUpTo.Store(t.UnixNano())
 			}
 			continue
@@ -348,6 +353,7 @@ func (h *Host) loop(ctx context.Context) error {
 		if err := h.commit(batch); err != nil {
 			return err
 		}
+		h.healed()
 		last := &in[len(in)-1]
 		h.readUpTo.Store(last.At)
 		failpoint.At("before-ack", h.spec.Name)

@@ -100,6 +100,9 @@ func NewSessions(kv jetstream.KeyValue, ttl time.Duration) (*Sessions, error) {
 // Close stops watching. The store still answers, without a cache.
 func (s *Sessions) Close() error {
 	err := s.watcher.Stop()
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		err = nil // it ended with its server
+	}
 	s.cancel()
 	<-s.done
 	return err
