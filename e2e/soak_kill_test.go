@@ -84,6 +84,7 @@ type soak struct {
 	data string
 	args []string
 	load *crashLoad
+	last *process
 
 	// hit counts the failpoints that ended a process, missed those not come
 	// to, random the kills at a random moment.
@@ -147,7 +148,16 @@ func (s *soak) begin(more ...string) *process {
 
 func (s *soak) serve(path string, env ...string) *process {
 	s.t.Helper()
-	return launch(s.t, path, env, serveArgs(s.t, s.data, s.args)...)
+	if s.last == nil {
+		s.t.Cleanup(func() {
+			s.last.kill()
+			if s.t.Failed() {
+				s.t.Logf("the last process:\n%s", s.last.log.tail(60))
+			}
+		})
+	}
+	s.last = launch(s.t, path, env, serveArgs(s.t, s.data, s.args)...)
+	return s.last
 }
 
 // killAtRandom kills the shop at a moment of its start or of the load.

@@ -281,17 +281,17 @@ func TestSoakJetStream(t *testing.T) {
 		kinds[d.name]++
 		loss := lossIn(t, s.data, unread, goneFrom(t, s.data, unread))
 		sum.add(loss)
+		t.Logf("%s: %+v", did, loss)
 		p = s.serve(binary)
 		began := time.Now()
 		p.serving().ready()
 		ready := time.Since(began)
 		took := decidedSoon(t, s.data, open)
 		slowest = max(slowest, took)
-		t.Logf("%s: %+v; %d pending; ready after %s, decided after %s", did, loss, len(open),
-			ready.Round(time.Millisecond), took.Round(time.Millisecond))
+		t.Logf("%d pending; ready after %s, decided after %s", len(open), ready.Round(time.Millisecond), took.Round(time.Millisecond))
 		p.kill()
 		if t.Failed() {
-			t.Fatal(p.log.tail(40))
+			t.FailNow()
 		}
 	}
 	took := time.Since(began)
