@@ -368,13 +368,25 @@ func crashCount(t *testing.T, db *sql.DB, query string, args ...any) (n int) {
 	return n
 }
 
+// crashNumber is crashCount in a file that is opened for that alone.
+func crashNumber(t *testing.T, data, actor, query string, args ...any) int {
+	t.Helper()
+	db, err := stores.OpenReadOnly(filepath.Join(data, "actors", actor+".db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	return crashCount(t, db, query, args...)
+}
+
 // grow waits until the order file has n more orders.
 func (l *crashLoad) grow(data string, n int) {
 	l.t.Helper()
-	db := crashDB(l.t, data, "order")
-	const query = `SELECT coalesce(max(n), 0) FROM orders`
-	n += crashCount(l.t, db, query)
-	eventually(l.t, "more orders", func() bool { return crashCount(l.t, db, query) >= n })
+	count := func() int {
+		return crashNumber(l.t, data, "order", `SELECT coalesce(max(n), 0) FROM orders`)
+	}
+	n += count()
+	eventually(l.t, "more orders", func() bool { return count() >= n })
 }
 
 // crashAudit is what `ordo audit --json` says.

@@ -173,7 +173,7 @@ func unreadIn(t *testing.T, data string) (all []unreadMessage) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			anchor := crashCount(t, crashDB(t, data, actor), `SELECT seq FROM _actor`)
+			anchor := crashNumber(t, data, actor, `SELECT seq FROM _actor`)
 			for seq := uint64(anchor) + 1; seq <= s.CachedInfo().State.LastSeq; seq++ {
 				m, err := s.GetMsg(ctx, seq)
 				if err != nil { // lost in an earlier round
@@ -219,7 +219,7 @@ func goneFrom(t *testing.T, data string, messages []unreadMessage) (gone []unrea
 // lossIn counts what is in the middle, of which the damage has taken some.
 func lossIn(t *testing.T, data string, unread, gone []unreadMessage) (l soakLoss) {
 	t.Helper()
-	l.half = crashCount(t, crashDB(t, data, "order"), `SELECT count(*) FROM orders o
+	l.half = crashNumber(t, data, "order", `SELECT count(*) FROM orders o
 		WHERE state = 'pending' AND EXISTS (SELECT 1 FROM steps WHERE order_id = o.id
 			AND state = 'done')`)
 	stored := map[string]bool{} // sender, receiver, number
@@ -236,9 +236,9 @@ func lossIn(t *testing.T, data string, unread, gone []unreadMessage) (l soakLoss
 	}
 	for _, sender := range bus.ActorNames() {
 		for _, receiver := range bus.ActorNames() {
-			committed := crashCount(t, crashDB(t, data, receiver), `SELECT coalesce(max(number), 0)
+			committed := crashNumber(t, data, receiver, `SELECT coalesce(max(number), 0)
 				FROM _in WHERE sender = ? AND retired = 0`, bus.Address(sender))
-			given := crashCount(t, crashDB(t, data, sender), `SELECT coalesce(max(number), 0)
+			given := crashNumber(t, data, sender, `SELECT coalesce(max(number), 0)
 				FROM _out WHERE receiver = ?`, bus.Address(receiver))
 			for n := committed + 1; n <= given; n++ {
 				if !stored[fmt.Sprint(sender, " ", receiver, " ", n)] {
@@ -319,7 +319,7 @@ func TestSoakNATSAlone(t *testing.T) {
 		s.load.grow(s.data, 5+s.r.IntN(60))
 		n.end(s.r.IntN(4) == 0)
 		open := crashPending(t, s.data)
-		half += crashCount(t, crashDB(t, s.data, "order"), `SELECT count(*) FROM orders o
+		half += crashNumber(t, s.data, "order", `SELECT count(*) FROM orders o
 			WHERE state = 'pending' AND EXISTS (SELECT 1 FROM steps WHERE order_id = o.id
 				AND state = 'done')`)
 		pending += len(open)
