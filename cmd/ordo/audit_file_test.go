@@ -32,15 +32,16 @@ func filled(t *testing.T) *books {
 	return b
 }
 
-// Whatever actors there are, their files are looked at, those of orders last.
+// Whatever actors there are, their files are looked at, the journal's first and
+// those of orders last.
 func TestAuditReadsAllActors(t *testing.T) {
 	var made []string
 	for _, spec := range specs() {
 		made = append(made, spec.Name)
 	}
 	read := auditOrder()
-	if last := read[len(read)-1]; last != "order" {
-		t.Errorf("%s is read last", last)
+	if first, last := read[0], read[len(read)-1]; first != "journal" || last != "order" {
+		t.Errorf("%s is read first, %s last", first, last)
 	}
 	for _, names := range [][]string{made, read} {
 		slices.Sort(names)
