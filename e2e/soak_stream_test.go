@@ -145,6 +145,11 @@ func (l *soakLoss) add(o soakLoss) {
 	l.half += o.half
 }
 
+// every tells whether each kind was met.
+func (l *soakLoss) every() bool {
+	return l.unstored > 0 && l.unread > 0 && l.submits > 0 && l.half > 0
+}
+
 // unreadMessage is a message behind its actor's anchor.
 type unreadMessage struct {
 	stream, id string
@@ -269,7 +274,9 @@ func TestSoakJetStream(t *testing.T) {
 	var slowest time.Duration
 	kinds := map[string]int{}
 	began := time.Now()
-	for n := range *soakStreams {
+	n := 0
+	// A few rounds do not meet every kind of loss each time.
+	for ; n < *soakStreams || n < *soakStreams+40 && !sum.every(); n++ {
 		p := s.serve(binary)
 		p.serving().ready()
 		// A moment of the load.
@@ -288,7 +295,8 @@ func TestSoakJetStream(t *testing.T) {
 		ready := time.Since(began)
 		took := decidedSoon(t, s.data, open)
 		slowest = max(slowest, took)
-		t.Logf("%d pending; ready after %s, decided after %s", len(open), ready.Round(time.Millisecond), took.Round(time.Millisecond))
+		t.Logf("%d pending; ready after %s, decided after %s", len(open),
+			ready.Round(time.Millisecond), took.Round(time.Millisecond))
 		p.kill()
 		if t.Failed() {
 			t.FailNow()
@@ -296,12 +304,12 @@ func TestSoakJetStream(t *testing.T) {
 	}
 	took := time.Since(began)
 	s.finish()
-	t.Logf("%d rounds in %s: %v; in the middle: %+v; decided after %s at most", *soakStreams,
+	t.Logf("%d rounds in %s: %v; in the middle: %+v; decided after %s at most", n,
 		took.Round(time.Second), kinds, sum, slowest.Round(time.Millisecond))
 	if slowest > decideWithin {
 		t.Errorf("orders were decided only after %s", slowest)
 	}
-	if sum.unstored == 0 || sum.unread == 0 || sum.submits == 0 || sum.half == 0 {
+	if !sum.every() {
 		t.Errorf("not every kind of loss was met: %+v", sum)
 	}
 }
@@ -314,8 +322,8 @@ func TestSoakNATSAlone(t *testing.T) {
 	s := &soak{t: t, r: newSoakRand(t), data: t.TempDir(), refunds: map[string]string{}}
 	p := s.begin("--nats", n.url)
 	var slowest time.Duration
-	half, pending := 0, 0
-	for round := range *soakNATS {
+	half, pending, round := 0, 0, 0
+	for ; round < *soakNATS || round < *soakNATS+20 && half == 0; round++ {
 		s.load.grow(s.data, 5+s.r.IntN(60))
 		n.end(s.r.IntN(4) == 0)
 		open := crashPending(t, s.data)
@@ -342,12 +350,12 @@ func TestSoakNATSAlone(t *testing.T) {
 	s.load.end()
 	s.settle()
 	t.Logf("%d rounds: %d orders were pending, %d of them half done; decided after %s at most",
-		*soakNATS, pending, half, slowest.Round(time.Millisecond))
+		round, pending, half, slowest.Round(time.Millisecond))
 	if slowest > decideWithin {
 		t.Errorf("orders were decided only after %s", slowest)
 	}
-	if pending == 0 {
-		t.Error("no order was pending when NATS was killed")
+	if half == 0 {
+		t.Error("no order was half done when NATS was killed")
 	}
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
