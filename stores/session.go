@@ -101,7 +101,7 @@ func NewSessions(kv jetstream.KeyValue, ttl time.Duration) (*Sessions, error) {
 // Close stops watching. The store still answers, without a cache.
 func (s *Sessions) Close() error {
 	err := s.watcher.Stop()
-	if errors.Is(err, nats.ErrConsumerNotFound) {
+	if errors.Is(err, nats.ErrConsumerNotFound) || errors.Is(err, nats.ErrBadSubscription) {
 		err = nil // it ended with its server
 	}
 	s.cancel()
