@@ -11,6 +11,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/failpoint"
 	"ordo/stores"
 )
 
@@ -337,6 +338,7 @@ func (b *batch) commit() error {
 	if err := b.write(); err != nil {
 		return err
 	}
+	failpoint.At("before-commit", b.e.Spec.Name)
 	began := time.Now()
 	_, err := b.e.w.Exec("COMMIT")
 	b.e.committing.Add(time.Since(began).Nanoseconds())

@@ -16,6 +16,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/failpoint"
 )
 
 // How a hosted actor works.
@@ -82,6 +83,8 @@ type Host struct {
 	busy    atomic.Int64 // ns in Apply
 	handled atomic.Int64
 	asked   map[string]time.Time
+	// faulty is true from a fault of the store until a batch is committed.
+	faulty bool
 	// announced is true once the open effects have been announced.
 	announced bool
 }
@@ -269,7 +272,9 @@ func (h *Host) run(ctx context.Context) {
 	for ctx.Err() == nil && !h.lease.lost.Load() {
 		err := h.seek(ctx)
 		if err == nil {
-			h.ready.Store(true)
+			if !h.faulty {
+				h.ready.Store(true)
+			}
 			h.announce()
 			err = h.loop(ctx)
 		}
@@ -299,7 +304,7 @@ func (h *Host) setup(ctx context.Context) {
 }
 
 func (h *Host) pause(ctx context.Context, err error) {
-	h.notReady(err)
+	h.failed(err)
 	h.log.Warn("fault", "err", err)
 	select {
 	case <-ctx.Done():
@@ -311,7 +316,7 @@ func (h *Host) seek(ctx context.Context) error {
 	if err := h.halted(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := h.whileConnected(ctx, 10*time.Second)
 	defer cancel()
 	a := h.engine.Anchor()
 	cut, err := h.mailbox.Seek(ctx, a.place(), EdgeMemory-time.Hour)
@@ -343,6 +348,7 @@ func (h *Host) loop(ctx context.Context) error {
 		if len(in) == 0 {
 			batch = batch[:0]
 			if t := h.mailbox.CaughtUp(); !t.IsZero() {
+				h.healed()
 				h.readUpTo.Store(t.UnixNano())
 			}
 			continue
@@ -354,8 +360,10 @@ func (h *Host) loop(ctx context.Context) error {
 		if err := h.commit(batch); err != nil {
 			return err
 		}
+		h.healed()
 		last := &in[len(in)-1]
 		h.readUpTo.Store(last.At)
+		failpoint.At("before-ack", h.spec.Name)
 		if err := h.mailbox.Ack(last); err != nil {
 			return fmt.Errorf("%w: ack: %w", bus.ErrBreak, err)
 		}
@@ -370,6 +378,7 @@ func (h *Host) commit(batch []Delivery) error {
 	if err := h.lease.check(); err != nil {
 		return err
 	}
+	failpoint.At("before-tx", h.spec.Name)
 	began := time.Now()
 	out, err := h.engine.Apply(api.Time(h.mailbox.Created()), batch)
 	h.busy.Add(time.Since(began).Nanoseconds())
@@ -381,6 +390,7 @@ func (h *Host) commit(batch []Delivery) error {
 	if out != nil {
 		h.batches.Add(1)
 		h.handled.Add(int64(out.Handled))
+		failpoint.At("after-commit", h.spec.Name)
 		h.after(out)
 	}
 	return err

@@ -16,6 +16,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/failpoint"
 )
 
 // How the publisher works.
@@ -370,6 +371,7 @@ func (p *publisher) publish(c *channel, s *Sent) error {
 		actor := strings.TrimSuffix(c.receiver, "."+bus.Shard)
 		subject, body = bus.MailboxSubject(actor, api.VerbVoid), []byte("{}")
 	}
+	failpoint.At("before-publish", p.engine.Spec.Name)
 	if _, err := bus.Publish(p.js, subject, id, header, body); err != nil {
 		p.log.Warn("publish", "subject", subject, "msg_id", id, "err", err)
 		p.mu.Lock()
@@ -377,6 +379,7 @@ func (p *publisher) publish(c *channel, s *Sent) error {
 		p.rest(c, s.Number, err)
 		return err
 	}
+	failpoint.At("after-publish", p.engine.Spec.Name)
 	c.next = s.Number + 1
 	c.fresh = max(c.fresh, c.next)
 	return nil
@@ -476,6 +479,7 @@ func (p *publisher) ask(ctx context.Context, c *channel) {
 // heard takes a receiver's answer, and goes back when something published long
 // enough ago is not among what it has committed.
 func (p *publisher) heard(c *channel, r *confirmReply) {
+	failpoint.At("before-mark", p.engine.Spec.Name)
 	if err := p.engine.Committed(c.receiver, r.Number); err != nil {
 		p.stop(c, err)
 		return

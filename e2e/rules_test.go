@@ -22,8 +22,9 @@ var domains = []string{"goods", "coupon", "wallet", "payment", "learning", "ship
 var mayImport = map[string][]string{
 	"api":               {},
 	"stores":            {"api"},
-	"bus":               {"api"},
-	"actors":            {"api", "bus", "stores"},
+	"bus":               {"api", "bus/failpoint"},
+	"bus/failpoint":     {},
+	"actors":            {"api", "bus", "bus/failpoint", "stores"},
 	"actors/actorstest": {"api", "bus", "actors"},
 	"actors/audit":      {"api", "bus", "stores"},
 	"actors/history":    {"api", "bus", "stores", "actors"},

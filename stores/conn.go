@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"sync/atomic"
 
+	modernc "modernc.org/sqlite"
 	"zombiezen.com/go/sqlite"
 
 	"ordo/api"
@@ -305,5 +306,9 @@ var faults = map[sqlite.ResultCode]bool{
 // IsFault tells a fault of the store (disk full, input/output, lock, damage)
 // from a fault of the statement, such as a broken constraint.
 func IsFault(err error) bool {
-	return err != nil && faults[sqlite.ErrCode(err).ToPrimary()]
+	var e *modernc.Error // of database/sql, with which files are migrated
+	if errors.As(err, &e) {
+		return faults[sqlite.ResultCode(e.Code()).ToPrimary()]
+	}
+	return errors.Is(err, ErrDamaged) || err != nil && faults[sqlite.ErrCode(err).ToPrimary()]
 }

@@ -28,14 +28,15 @@ type Damage struct {
 // String is for people.
 func (d Damage) String() string { return d.File + " is damaged: " + d.Problem }
 
-// readOrder is the order in which the actors' files are read. The order actor
-// comes last, so that whatever the others have done was asked for by what is
-// read of orders.
+// readOrder is the order in which the actors' files are read, receivers before
+// their senders. The journal comes first, so that what it tells of has happened
+// in what is read of the others, and the order actor last, so that whatever they
+// have done was asked for by what is read of orders.
 func readOrder() []string {
 	names := slices.DeleteFunc(slices.Clone(bus.ActorNames()), func(name string) bool {
-		return name == "order"
+		return name == "order" || name == "journal"
 	})
-	return append(names, "order")
+	return slices.Concat([]string{"journal"}, names, []string{"order"})
 }
 
 // File is the path of an actor's database in a data directory.

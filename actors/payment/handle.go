@@ -176,7 +176,9 @@ func begin(tx *actors.Tx, a *attempt, tries int) error {
 }
 
 // opened takes the link of an attempt, or the gateway's no. What is not wanted
-// any more by then is closed.
+// any more by then is closed. The first link stays: a gateway that is asked
+// again, because a process ended before its answer was noted, may give another
+// one, or say no to a trade that is paid or closed by then.
 func opened(tx *actors.Tx, o *api.Outcome) error {
 	r, err := decode[api.Opened](o)
 	if err != nil {
@@ -185,6 +187,9 @@ func opened(tx *actors.Tx, o *api.Outcome) error {
 	a, err := load(tx, attemptOf(o.Effect))
 	if err != nil {
 		return fmt.Errorf("outcome of %s: %w", o.Effect, err)
+	}
+	if !a.remoteUnknown() {
+		return nil
 	}
 	if r.Refusal != nil {
 		return notOpened(tx, a, r.Refusal)

@@ -51,7 +51,8 @@ func Spec() *actors.Spec {
 			api.EffectPayClose:  closed,
 			api.EffectPayRefund: refunded,
 		},
-		Again: []string{api.EffectPayQuery, api.EffectPayClose, api.EffectPayRefund},
+		Again: []string{api.EffectPayOpen, api.EffectPayQuery, api.EffectPayClose,
+			api.EffectPayRefund},
 	}
 }
 

@@ -420,6 +420,9 @@ func TestAuditWaitsForTheGatewaysNews(t *testing.T) {
 		// One that is closed is asked once more when its time is over.
 		{audit.File(dir, "payment"), `UPDATE attempt SET state = 'closed', next_query =
 			(SELECT now + 1 FROM _actor) WHERE id = '` + attempt + `'`, true},
+		// It was paid after what is seen of the payment actor.
+		{audit.File(dir, "payment"), fmt.Sprintf(`UPDATE attempt SET next_query = 0 WHERE id = '%s';
+			UPDATE _actor SET now = %d`, attempt, testStart.UnixNano()-1), true},
 	} {
 		change(t, test.file, test.news)
 		r, err := audit.Run(t.Context(), audit.Options{Dirs: []string{dir}})

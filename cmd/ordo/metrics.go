@@ -40,7 +40,7 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
 	defer cancel()
-	for _, h := range c.shop.hosts {
+	for _, h := range c.shop.running() {
 		c.actor(ctx, h, out)
 	}
 	if c.shop.audit != nil {

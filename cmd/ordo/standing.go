@@ -12,14 +12,15 @@ import (
 
 // startAudit has the books of this process's actors audited until the end.
 func (s *Shop) startAudit(run context.Context) error {
-	if s.cfg.AuditEvery < 0 || len(s.hosts) == 0 {
+	running := s.running()
+	if s.cfg.AuditEvery < 0 || len(running) == 0 {
 		return nil
 	}
 	cfg := audit.StandingConfig{Files: map[string]string{}, Every: s.cfg.AuditEvery,
 		Log: s.cfg.Log.With("part", "audit"), Damaged: s.damaged,
 		// No sweep may be expected more often than it is configured.
 		Bound: max(audit.Bound, 3*s.cfg.TickEvery)}
-	for _, h := range s.hosts {
+	for _, h := range running {
 		name := h.Status().Actor
 		cfg.Files[name] = audit.File(s.cfg.Data, name)
 	}
@@ -37,7 +38,7 @@ func (s *Shop) startAudit(run context.Context) error {
 // damaged has an actor stop whose file can't be read to its end: what it would
 // write next may destroy more.
 func (s *Shop) damaged(actor, problem string) {
-	for _, h := range s.hosts {
+	for _, h := range s.running() {
 		if h.Status().Actor == actor {
 			h.Halt(problem)
 		}
