@@ -96,13 +96,24 @@ func (s *Standing) pickNews(ctx context.Context, p *picked) error {
 		if p.news < 0 {
 			p.news = last
 		}
+		// An order's entries stand close together, so they are looked at at once.
+		orders, full := map[string]bool{}, false
 		err := each(ctx, s.look.conn, func(scan func(...any) error) error {
+			var seq int64
 			var order string
-			err := scan(&p.news, &order)
-			p.orders = append(p.orders, order)
-			return err
+			if err := scan(&seq, &order); err != nil {
+				return err
+			}
+			full = full || len(orders) >= s.size/3 && !orders[order]
+			if !full {
+				p.news, orders[order] = seq, true
+			}
+			return nil
 		}, `SELECT seq, order_id FROM src.entry WHERE seq > ? ORDER BY seq LIMIT ?`, p.news,
-			s.size/3)
+			newsEntries)
+		for order := range orders {
+			p.orders = append(p.orders, order)
+		}
 		p.behind = last - p.news
 		return err
 	})

@@ -33,6 +33,8 @@ const (
 	// at most; the rest are orders of the past.
 	roundTakes  = 150 * time.Millisecond
 	leastOrders = 90
+	// newsEntries is the most entries of the journal that a round reads.
+	newsEntries = 8192
 	// maxFound is how many deviations are kept one by one.
 	maxFound = 1000
 )
