@@ -5,7 +5,9 @@ CC_FOUND := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(CC_FOUND),-race,)
 
-.PHONY: demo build test check simulate soak mutants bench clean
+ROUNDS ?= 50
+
+.PHONY: demo build test check simulate soak soak-kill soak-jetstream mutants bench clean
 
 ## demo: run a shop with sample data; Ctrl-C ends it
 demo: build
@@ -25,6 +27,7 @@ check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
 		echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
+	$(GO) vet -tags failpoint ./bus/failpoint
 	$(GO) tool staticcheck ./...
 
 # The race detector has nothing to find in one thread, and costs tenfold.
@@ -46,6 +49,15 @@ mutants:
 bench: build
 	bin/ordo bench --orders 20000 --concurrency 1,8,64
 	bin/ordo bench --orders 20000 --concurrency 64 --hot
+
+## soak-kill: kill the shop ROUNDS times under load, at random and at every failpoint
+soak-kill:
+	$(GO) test ./e2e -v -count=1 -timeout 4h -run '^TestSoakKill$$' -soak-kill $(ROUNDS)
+
+## soak-jetstream: damage JetStream ROUNDS times under load, a shop's and an external one
+soak-jetstream:
+	$(GO) test ./e2e -v -count=1 -timeout 4h -run '^TestSoak(JetStream|NATSAlone)$$' \
+		-soak-jetstream $(ROUNDS) -soak-nats $(ROUNDS)
 
 clean:
 	rm -rf bin

@@ -11,6 +11,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/failpoint"
 	"ordo/stores"
 )
 
@@ -26,13 +27,16 @@ type batch struct {
 	in      map[string]inbound // changed senders
 	retired map[string]bool
 	given   map[string]int64 // last number given, changed receivers
+	// created is the created-time of the stream, 0 until it is known.
+	created api.Time
+	cuts    []Cut
 	edges   int64
 	late    int64
 	out     Output
 }
 
-func (e *Engine) newBatch(careful bool) *batch {
-	return &batch{e: e, careful: careful, now: e.state.now, config: e.state.config,
+func (e *Engine) newBatch(created api.Time, careful bool) *batch {
+	return &batch{e: e, created: created, careful: careful, now: e.state.now, config: e.state.config,
 		anchor: e.state.anchor, in: map[string]inbound{}, retired: map[string]bool{},
 		given: map[string]int64{}}
 }
@@ -104,14 +108,14 @@ func (e *Engine) quarantine(created api.Time, d *Delivery, cause error) (*Output
 		}
 		cause = fault.err
 	}
-	b := e.newBatch(true)
+	b := e.newBatch(created, true)
 	if err := b.begin(); err != nil {
 		return nil, 0, err
 	}
 	if err := b.bury(d, cause); err != nil {
 		return nil, 0, b.abort(err)
 	}
-	if err := b.commit(created); err != nil {
+	if err := b.commit(); err != nil {
 		return nil, 0, b.abandon(err)
 	}
 	return &b.out, 1, nil
@@ -119,7 +123,7 @@ func (e *Engine) quarantine(created api.Time, d *Delivery, cause error) (*Output
 
 // run handles all messages in one transaction, or none.
 func (e *Engine) run(created api.Time, in []Delivery, careful bool) (*Output, error) {
-	b := e.newBatch(careful)
+	b := e.newBatch(created, careful)
 	if err := b.begin(); err != nil {
 		return nil, err
 	}
@@ -131,7 +135,7 @@ func (e *Engine) run(created api.Time, in []Delivery, careful bool) (*Output, er
 			return nil, b.abort(err)
 		}
 	}
-	if err := b.commit(created); err != nil {
+	if err := b.commit(); err != nil {
 		return nil, b.abandon(err)
 	}
 	return &b.out, nil
@@ -161,8 +165,8 @@ func (b *batch) abandon(err error) error {
 
 // handle recognises one message and, when it is new, has it handled.
 func (b *batch) handle(d *Delivery) error {
+	b.pass(d)
 	if d.ID == "" || len(d.ID) > maxID {
-		b.pass(d)
 		b.out.Skipped++
 		return b.incident("no-id", "a message on "+d.Subject+" has no usable id and was skipped")
 	}
@@ -171,9 +175,6 @@ func (b *batch) handle(d *Delivery) error {
 		if ok, err := b.admit(c, d); !ok {
 			return err
 		}
-	}
-	b.pass(d)
-	if isChannel {
 		if err := b.invoke(d); err != nil {
 			return err
 		}
@@ -184,12 +185,19 @@ func (b *batch) handle(d *Delivery) error {
 	return b.handleEdge(d)
 }
 
-// pass moves the stream's time and place on to the message.
+// pass moves the stream's time and place on to the message. Every message of
+// the stream is passed, handled or not, so that the messages up to an anchor are
+// all that made the file. A hole before it is a cut.
 func (b *batch) pass(d *Delivery) {
 	b.now = max(b.now, d.At)
-	if d.Seq > 0 {
-		b.anchor.Seq, b.anchor.At, b.anchor.ID = d.Seq, d.At, d.ID
+	if d.Seq == 0 {
+		return
 	}
+	if next := b.anchor.Seq + 1; next > 1 && d.Seq > next && b.anchor.Created == b.created &&
+		b.e.cutting == nil {
+		b.cut(CutHole, fmt.Sprintf("messages %d to %d are not in the stream", next, d.Seq-1))
+	}
+	b.anchor = Anchor{b.created, d.Seq, d.At, d.ID}
 }
 
 // handleEdge handles a message that has an id of its own meaning.
@@ -202,8 +210,9 @@ func (b *batch) handleEdge(d *Delivery) error {
 	hash := sha256.Sum256(d.Body)
 	var known []byte
 	var refusal, value sql.NullString
-	err := b.e.w.Row(`SELECT hash, refusal, value FROM _edge WHERE id = ?`, d.ID).
-		Scan(&known, &refusal, &value)
+	// When a row is forgotten depends on the batches; when it counts does not.
+	err := b.e.w.Row(`SELECT hash, refusal, value FROM _edge WHERE id = ? AND at >= ?`, d.ID,
+		b.now.Add(-EdgeMemory)).Scan(&known, &refusal, &value)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return b.handleNewEdge(d, hash[:])
@@ -246,7 +255,7 @@ func (b *batch) remember(d *Delivery, r *api.Result) error {
 	if r.Value != nil {
 		value = string(r.Value)
 	}
-	_, err := b.e.w.Exec(`INSERT INTO _edge (id, subject, hash, refusal, value, at)
+	_, err := b.e.w.Exec(`INSERT OR REPLACE INTO _edge (id, subject, hash, refusal, value, at)
 		VALUES (?, ?, ?, ?, ?, ?)`, d.ID, d.Subject, r.Hash, refusal, value, b.now)
 	b.edges++
 	return err
@@ -325,11 +334,11 @@ func (b *batch) wake(key string, r *api.Result) {
 
 // commit writes what the batch changed in the runtime's tables, commits, and
 // makes it the engine's state.
-func (b *batch) commit(created api.Time) error {
-	b.anchor.Created = created
+func (b *batch) commit() error {
 	if err := b.write(); err != nil {
 		return err
 	}
+	failpoint.At("before-commit", b.e.Spec.Name)
 	began := time.Now()
 	_, err := b.e.w.Exec("COMMIT")
 	b.e.committing.Add(time.Since(began).Nanoseconds())
@@ -340,6 +349,10 @@ func (b *batch) commit(created api.Time) error {
 	defer b.e.mu.Unlock()
 	s := &b.e.state
 	s.now, s.anchor, s.config = b.now, b.anchor, b.config
+	for i := range b.cuts {
+		s.noteCut(&b.cuts[i])
+	}
+	b.e.cutting = nil
 	for sender, in := range b.in {
 		s.in[sender] = in
 	}
@@ -364,6 +377,9 @@ func (b *batch) write() error {
 		return err
 	}
 	if err := b.forgetEdges(); err != nil {
+		return err
+	}
+	if err := b.writeCuts(); err != nil {
 		return err
 	}
 	a := b.anchor

@@ -60,7 +60,6 @@ func (b *batch) admit(c channelID, d *Delivery) (bool, error) {
 	switch {
 	case c.number <= last.number:
 		b.out.Skipped++
-		b.pass(d)
 		return false, nil
 	case c.number > last.number+1:
 		b.missing(Missing{c.sender, c.epoch, last.number})
@@ -78,9 +77,10 @@ func (b *batch) follow(c channelID, after int64, last inbound) (bool, error) {
 			"%s starts epoch %s after its number %d, but %d is committed here; run ordo repair",
 			c.sender, c.epoch, after, last.number))
 	}
-	// This batch may have been the first to hear of the old epoch.
+	// The old epoch may have begun in this very batch, and not be written yet.
 	if _, err := b.e.w.Exec(`INSERT INTO _in (sender, epoch, number, retired) VALUES (?, ?, ?, 1)
-		ON CONFLICT DO UPDATE SET retired = 1`, c.sender, last.epoch, last.number); err != nil {
+		ON CONFLICT DO UPDATE SET number = excluded.number, retired = 1`,
+		c.sender, last.epoch, last.number); err != nil {
 		return false, err
 	}
 	b.retired[c.sender+"."+last.epoch] = true
@@ -333,8 +333,9 @@ func (b *batch) prune(receiver string, o *outbound) error {
 		}
 		o.bytes -= size
 		o.first = last + 1
-		err = b.e.w.Row(`SELECT at FROM _sent WHERE receiver = ? AND first = ?`,
-			receiver, o.first).Scan(&o.firstAt)
+		// A repair may have skipped numbers.
+		err = b.e.w.Row(`SELECT first, at FROM _sent WHERE receiver = ? AND first >= ?
+			ORDER BY first LIMIT 1`, receiver, o.first).Scan(&o.first, &o.firstAt)
 		if errors.Is(err, ErrNoRows) {
 			o.first = 0
 			return nil

@@ -200,6 +200,30 @@ func TestEpochsInOneBatch(t *testing.T) {
 }
 
 // wantResend checks the numbers that a resend reads, whose bodies are theirs.
+// ACCEPT M10 M6: epochs that come and go within one batch are remembered like
+// those of batches of their own, also after a restart.
+func TestEpochsOfOneBatch(t *testing.T) {
+	all := []actors.Delivery{epoch("one", 1, 0, &act{Write: []int{1}}),
+		epoch("two", 2, 1, &act{Write: []int{2}}), epoch("three", 3, 2, &act{Write: []int{3}})}
+	var want string
+	for _, size := range []int{1, 3} {
+		a := actorstest.New(t, probeSpec())
+		for in := slices.Clone(all); len(in) > 0; in = in[size:] {
+			a.Apply(in[:size]...)
+		}
+		got := contents(a)
+		if size == 1 {
+			want = got
+		}
+		if got != want {
+			t.Errorf("one batch gives\n%s\nbatches of one\n%s", got, want)
+		}
+		a.Restart()
+		a.Apply(epoch("two", 4, 9, &act{Write: []int{99}}))
+		wantRows(a, 1, 2, 3)
+	}
+}
+
 func wantResend(a *actorstest.Actor, after int64, first, last int64) {
 	a.T.Helper()
 	sent, err := a.Engine.Resend("coupon.0", after)
@@ -376,7 +400,7 @@ func TestCommittedAndNewEpoch(t *testing.T) {
 		t.Errorf("given and committed: %v", got)
 	}
 	owner := a.Engine.Owner()
-	if err := a.Engine.NewEpoch(); err != nil {
+	if err := a.Engine.NewEpoch(actors.CutTakeOver, "test"); err != nil {
 		t.Fatal(err)
 	}
 	if a.Engine.Owner() == owner {

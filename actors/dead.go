@@ -13,13 +13,13 @@ import (
 
 // bury writes the dead letter of a message and counts the message as handled.
 func (b *batch) bury(d *Delivery, cause error) error {
+	b.pass(d)
 	c, isChannel := parseChannelID(d.ID)
 	if isChannel { // it may be the first of a new epoch
 		if ok, err := b.admit(c, d); !ok {
 			return err
 		}
 	}
-	b.pass(d)
 	hash := sha256.Sum256(d.Body)
 	r := api.Result{Hash: hash[:]}
 	l, err := b.failedAgain(d, cause)
@@ -37,6 +37,7 @@ func (b *batch) bury(d *Delivery, cause error) error {
 	}
 	l.Body = jsonOrText(l.Body)
 	b.out.Dead = append(b.out.Dead, *l)
+	b.cut(CutDead, fmt.Sprintf("letter %d, %s", l.N, d.ID))
 	b.out.Handled++
 	if isChannel {
 		b.in[c.sender] = inbound{c.epoch, c.number}
@@ -62,10 +63,9 @@ func (b *batch) failedAgain(d *Delivery, cause error) (*api.Letter, error) {
 	if d.verb() != api.VerbRetryDead || json.Unmarshal(d.Body, &ref) != nil {
 		return nil, ErrNoRows
 	}
-	return scanLetter(b.e.w.Row(`UPDATE _dead SET error = ?, attempts = attempts + ?
-		WHERE n = ? AND state = 'open'
-		RETURNING n, id, subject, body, error, attempts, at, state`,
-		cause.Error(), maxTries, ref.N))
+	return scanLetter(b.e.w.Row(`UPDATE _dead SET error = ?, attempts = attempts + ?,
+		settled_by = ?, reason = ?, settled_at = ? WHERE n = ? AND state = 'open'
+		RETURNING `+letterColumns, cause.Error(), maxTries, ref.By, ref.Reason, b.now, ref.N))
 }
 
 // retryDead has a dead letter handled by its handler. A refusal is the answer
@@ -129,24 +129,31 @@ func openLetter(tx *Tx, body []byte) (*api.Letter, error) {
 	if err := json.Unmarshal(body, &ref); err != nil {
 		return nil, api.Refuse(api.CodeInvalid, "dead letter: %v", err)
 	}
-	l, err := scanLetter(tx.Row(`SELECT n, id, subject, body, error, attempts, at, state FROM _dead
+	l, err := scanLetter(tx.Row(`SELECT `+letterColumns+` FROM _dead
 		WHERE n = ? AND state = 'open'`, ref.N))
 	if errors.Is(err, ErrNoRows) {
 		return nil, api.Refuse(api.CodeNotFound, "there is no open dead letter %d", ref.N)
 	}
+	l.SettledBy, l.Reason, l.SettledAt = ref.By, ref.Reason, tx.Now()
 	return l, err
 }
 
 func settleLetter(tx *Tx, l *api.Letter) error {
-	_, err := tx.Exec(`UPDATE _dead SET state = ?, error = ? WHERE n = ?`, l.State, l.Error, l.N)
+	_, err := tx.Exec(`UPDATE _dead SET state = ?, error = ?, settled_by = ?, reason = ?,
+		settled_at = ? WHERE n = ?`, l.State, l.Error, l.SettledBy, l.Reason, l.SettledAt, l.N)
 	return err
 }
+
+// letterColumns are those that scanLetter reads.
+const letterColumns = `n, id, subject, body, error, attempts, at, state, settled_by, reason,
+	settled_at`
 
 // scanLetter reads a letter with its body as it came, which may not be JSON.
 func scanLetter(r Row) (*api.Letter, error) {
 	var l api.Letter
 	var body string
-	err := r.Scan(&l.N, &l.ID, &l.Subject, &body, &l.Error, &l.Attempts, &l.At, &l.State)
+	err := r.Scan(&l.N, &l.ID, &l.Subject, &body, &l.Error, &l.Attempts, &l.At, &l.State,
+		&l.SettledBy, &l.Reason, &l.SettledAt)
 	l.Body = json.RawMessage(body)
 	return &l, err
 }
@@ -168,23 +175,34 @@ func listLetters(v *View, body []byte) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if q.N > 0 {
+		before, q.Limit = q.N+1, 1
+	}
 	list := api.LetterList{Letters: []api.Letter{}}
 	err = v.Each(func(r Row) error {
 		l, err := scanLetter(r)
 		if err != nil {
 			return err
 		}
+		if q.N > 0 && l.N != q.N {
+			return nil
+		}
 		if len(list.Letters) == q.Size() {
 			list.Next = strconv.FormatInt(list.Letters[len(list.Letters)-1].N, 10)
 			return nil
 		}
 		l.Body = jsonOrText(l.Body)
-		l.Error, _, _ = strings.Cut(l.Error, "\n")
+		if q.N == 0 {
+			l.Error, _, _ = strings.Cut(l.Error, "\n")
+		}
 		list.Letters = append(list.Letters, *l)
 		return nil
-	}, `SELECT n, id, subject, body, error, attempts, at, state FROM _dead
+	}, `SELECT `+letterColumns+` FROM _dead
 		WHERE n < ?1 AND (?2 = '' OR state = ?2) ORDER BY n DESC LIMIT +?3`,
 		before, q.State, q.Size()+1)
+	if q.N > 0 {
+		list.Next = ""
+	}
 	return list, err
 }
 

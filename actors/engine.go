@@ -57,6 +57,8 @@ type Engine struct {
 
 	owner, epoch string
 	state        state
+	// cutting is a cut that the next batch will record; only the writer sets it.
+	cutting *Cut
 }
 
 // state mirrors the runtime's tables.
@@ -68,6 +70,9 @@ type state struct {
 	out     map[string]*outbound
 	oldest  api.Time // time of the oldest edge remembered
 	retired map[string]bool
+	// cut is the number of the last cut, hard of the last one that is not a
+	// dead letter.
+	cut, hard int64
 }
 
 // inbound is what is known of one sender.
@@ -107,7 +112,11 @@ func OpenEngineOn(spec *Spec, file *stores.File, random func() string) (*Engine,
 }
 
 func migrate(ctx context.Context, spec *Spec, file *stores.File) error {
-	if err := file.Migrate(ctx, "runtime", runtimeSchema, nil); err != nil {
+	more, err := runtimeMigrations()
+	if err != nil {
+		return err
+	}
+	if err := file.Migrate(ctx, "runtime", runtimeSchema, more); err != nil {
 		return err
 	}
 	return file.Migrate(ctx, spec.Name, spec.Schema, spec.Migrations)
@@ -116,6 +125,9 @@ func migrate(ctx context.Context, spec *Spec, file *stores.File) error {
 func (e *Engine) open() error {
 	if _, err := e.w.Exec(`INSERT INTO _actor (one, owner, epoch) VALUES (1, ?, ?)
 		ON CONFLICT DO NOTHING`, e.random(), e.random()[:10]); err != nil {
+		return err
+	}
+	if err := e.checkRules(); err != nil {
 		return err
 	}
 	for _, c := range e.file.R {
@@ -187,6 +199,10 @@ func (e *Engine) load() error {
 	}
 	if err := e.loadOutbound(&s); err != nil {
 		return err
+	}
+	if err := e.w.Row(`SELECT coalesce(max(n), 0), coalesce(max(n) FILTER (WHERE reason <> ?), 0)
+		FROM _cut`, CutDead).Scan(&s.cut, &s.hard); err != nil {
+		return fmt.Errorf("load: %w", err)
 	}
 	if err := e.w.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _edge ORDER BY n LIMIT 1)`).
 		Scan(&s.oldest); err != nil {
@@ -275,16 +291,29 @@ func (e *Engine) read(fn func(v *View) error) error {
 	return err
 }
 
-// NewEpoch makes this file a new owner: its numbers go on under a new epoch.
-func (e *Engine) NewEpoch() error {
-	if _, err := e.w.Exec(`UPDATE _out SET after = number`); err != nil {
-		return err
-	}
-	if _, err := e.w.Exec(`UPDATE _actor SET owner = ?, epoch = ?`,
-		e.random(), e.random()[:10]); err != nil {
+// NewEpoch makes this file a new owner: its numbers go on under a new epoch. It
+// is a cut.
+func (e *Engine) NewEpoch(reason CutReason, text string) error {
+	if err := e.write(func() error {
+		if _, err := e.w.Exec(`UPDATE _actor SET owner = ?`, e.random()); err != nil {
+			return err
+		}
+		return e.beginEpoch(reason, text)
+	}); err != nil {
 		return err
 	}
 	return e.load()
+}
+
+// beginEpoch has the numbers go on under a new epoch, inside of write.
+func (e *Engine) beginEpoch(reason CutReason, text string) error {
+	if _, err := e.w.Exec(`UPDATE _out SET after = number`); err != nil {
+		return err
+	}
+	if _, err := e.w.Exec(`UPDATE _actor SET epoch = ?`, e.random()[:10]); err != nil {
+		return err
+	}
+	return e.writeCut(reason, text)
 }
 
 // View is committed state, read in one transaction. It is good only inside of

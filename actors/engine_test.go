@@ -164,6 +164,37 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// A file that has become read-only is a fault of the actor as well. ACCEPT S7
+func TestReadOnly(t *testing.T) {
+	readOnly := 0
+	spec := receiverSpec()
+	spec.Commands = append(spec.Commands, actors.On(func(tx *actors.Tx, m *goSend) error {
+		if _, err := tx.Exec(`PRAGMA query_only=` + fmt.Sprint(readOnly)); err != nil {
+			return err
+		}
+		_, err := tx.Exec(`INSERT INTO note (sender, n) VALUES ('x', 1)`)
+		return err
+	}))
+	a := actorstest.New(t, spec)
+	in := []actors.Delivery{
+		{Subject: "ordo.goods.0.go-send", ID: "a", Seq: 1, At: 1, Body: api.Raw(&goSend{})},
+	}
+	readOnly = 1
+	for range 3 {
+		if _, err := a.Engine.Apply(1, in); !stores.IsFault(err) {
+			t.Fatalf("got %v, want a fault of the store", err)
+		}
+	}
+	readOnly = 0
+	a.Restart() // the connection stays what it is
+	if _, err := a.Engine.Apply(1, in); err != nil {
+		t.Fatal(err)
+	}
+	if notes, letters := count(a, "note"), count(a, "_dead"); notes != 1 || letters != 0 {
+		t.Errorf("%d notes and %d dead letters, want 1 and 0", notes, letters)
+	}
+}
+
 // Closing waits for the queries that run; later ones are faults.
 func TestCloseDuringQueries(t *testing.T) {
 	a := actorstest.New(t, receiverSpec())

@@ -16,6 +16,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/failpoint"
 )
 
 // How a hosted actor works.
@@ -68,6 +69,7 @@ type Host struct {
 	timers  *bus.Timers
 	lease   *lease
 	queries *server
+	snaps   *snapshots
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -75,10 +77,14 @@ type Host struct {
 	readUpTo atomic.Int64
 	ready    atomic.Bool
 	fault    atomic.Value // string
-	batches  atomic.Int64
-	busy     atomic.Int64 // ns in Apply
-	handled  atomic.Int64
-	asked    map[string]time.Time
+	// halt is why no more messages are taken; nil while they are.
+	halt    atomic.Pointer[error]
+	batches atomic.Int64
+	busy    atomic.Int64 // ns in Apply
+	handled atomic.Int64
+	asked   map[string]time.Time
+	// faulty is true from a fault of the store until a batch is committed.
+	faulty bool
 	// announced is true once the open effects have been announced.
 	announced bool
 }
@@ -103,6 +109,7 @@ func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
 	h.wg.Go(func() { pprof.Do(run, pprof.Labels("publisher", spec.Name), h.pub.run) })
 	h.wg.Go(func() { h.lease.run(run) })
 	h.wg.Go(func() { h.tick(run) })
+	h.wg.Go(func() { pprof.Do(run, pprof.Labels("snapshots", spec.Name), h.snaps.run) })
 	// The labels let a CPU profile tell the actors apart.
 	h.wg.Go(func() { pprof.Do(run, pprof.Labels("actor", spec.Name), h.run) })
 	if cfg.Edge != nil {
@@ -124,6 +131,7 @@ func (h *Host) open(ctx context.Context) (err error) {
 	}
 	h.pub = newPublisher(h.engine, h.nc, h.js, h.log)
 	h.timers = bus.NewTimers(h.js, h.spec.Name, h.log)
+	h.snaps = newSnapshots(h)
 	if h.lease, err = takeLease(ctx, h); err != nil {
 		return err
 	}
@@ -264,7 +272,9 @@ func (h *Host) run(ctx context.Context) {
 	for ctx.Err() == nil && !h.lease.lost.Load() {
 		err := h.seek(ctx)
 		if err == nil {
-			h.ready.Store(true)
+			if !h.faulty {
+				h.ready.Store(true)
+			}
 			h.announce()
 			err = h.loop(ctx)
 		}
@@ -294,7 +304,7 @@ func (h *Host) setup(ctx context.Context) {
 }
 
 func (h *Host) pause(ctx context.Context, err error) {
-	h.notReady(err)
+	h.failed(err)
 	h.log.Warn("fault", "err", err)
 	select {
 	case <-ctx.Done():
@@ -303,17 +313,21 @@ func (h *Host) pause(ctx context.Context, err error) {
 }
 
 func (h *Host) seek(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	if err := h.halted(); err != nil {
+		return err
+	}
+	ctx, cancel := h.whileConnected(ctx, 10*time.Second)
 	defer cancel()
 	a := h.engine.Anchor()
-	cut, err := h.mailbox.Seek(ctx, bus.Place{Created: int64(a.Created), Seq: a.Seq, At: int64(a.At),
-		ID: a.ID}, EdgeMemory-time.Hour)
+	cut, err := h.mailbox.Seek(ctx, a.place(), EdgeMemory-time.Hour)
 	if err != nil {
 		return err
 	}
 	if cut {
 		h.log.Warn("the stream does not hold the message handled last; reading it again",
 			"seq", a.Seq, "msg_id", a.ID)
+		h.engine.cutNext(CutAnchor, fmt.Sprintf("the stream does not hold message %d, %s", a.Seq,
+			a.ID))
 	}
 	return h.timers.Load(ctx)
 }
@@ -334,21 +348,22 @@ func (h *Host) loop(ctx context.Context) error {
 		if len(in) == 0 {
 			batch = batch[:0]
 			if t := h.mailbox.CaughtUp(); !t.IsZero() {
+				h.healed()
 				h.readUpTo.Store(t.UnixNano())
 			}
 			continue
 		}
 		batch = batch[:0]
 		for i := range in {
-			m := &in[i]
-			batch = append(batch, Delivery{Subject: m.Subject, ID: bus.Identity(m.Header),
-				After: bus.After(m.Header), Seq: m.Seq, At: api.Time(m.At), Body: m.Data})
+			batch = append(batch, deliveryOf(&in[i]))
 		}
 		if err := h.commit(batch); err != nil {
 			return err
 		}
+		h.healed()
 		last := &in[len(in)-1]
 		h.readUpTo.Store(last.At)
+		failpoint.At("before-ack", h.spec.Name)
 		if err := h.mailbox.Ack(last); err != nil {
 			return fmt.Errorf("%w: ack: %w", bus.ErrBreak, err)
 		}
@@ -357,12 +372,13 @@ func (h *Host) loop(ctx context.Context) error {
 
 // commit handles one batch and does what it leaves to be done outside.
 func (h *Host) commit(batch []Delivery) error {
-	if err := h.checkTimes(batch); err != nil {
+	if err := errors.Join(h.halted(), h.checkTimes(batch)); err != nil {
 		return err
 	}
 	if err := h.lease.check(); err != nil {
 		return err
 	}
+	failpoint.At("before-tx", h.spec.Name)
 	began := time.Now()
 	out, err := h.engine.Apply(api.Time(h.mailbox.Created()), batch)
 	h.busy.Add(time.Since(began).Nanoseconds())
@@ -374,6 +390,7 @@ func (h *Host) commit(batch []Delivery) error {
 	if out != nil {
 		h.batches.Add(1)
 		h.handled.Add(int64(out.Handled))
+		failpoint.At("after-commit", h.spec.Name)
 		h.after(out)
 	}
 	return err

@@ -140,7 +140,7 @@ func (l *lease) mayTake(held *leaseEntry) error {
 		return fmt.Errorf("%w: it belongs to %s on %s; start with --take-over to replace it",
 			ErrOwned, held.File, held.Host)
 	}
-	return l.h.engine.NewEpoch()
+	return l.h.engine.NewEpoch(CutTakeOver, "from "+held.File+" on "+held.Host)
 }
 
 // askSenders refuses an empty file where a sender knows of a committed number:

@@ -15,6 +15,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/failpoint"
 )
 
 // How the publisher works.
@@ -147,6 +148,9 @@ func (p *publisher) run(ctx context.Context) {
 			p.outbox.Hand(ctx, rows)
 			continue
 		case a := <-p.answers:
+			if a.reply != nil {
+				failpoint.At("before-mark", p.engine.Spec.Name)
+			}
 			p.outbox.Heard(ctx, a.receiver, a.reply)
 			continue
 		case <-p.poke:
@@ -203,7 +207,11 @@ func (p *publisher) Publish(m *Parcel) error {
 	if m.Again {
 		id = bus.Fresh(id)
 	}
+	failpoint.At("before-publish", p.engine.Spec.Name)
 	_, err := bus.Publish(p.js, m.Subject, id, header, m.Body)
+	if err == nil {
+		failpoint.At("after-publish", p.engine.Spec.Name)
+	}
 	return err
 }
 

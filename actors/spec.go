@@ -25,7 +25,9 @@ type Spec struct {
 	// Name is the actor's name in subjects, streams and files: lower-case
 	// letters.
 	Name string
-	// Version of the domain's rules, semantic.
+	// Version of the domain's rules, semantic. Raise it when a release handles
+	// some message otherwise than the one before: then a file of that one can't
+	// be rebuilt from its stream, and opening it is a cut.
 	Version string
 	// Description is one line for operators.
 	Description string

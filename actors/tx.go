@@ -58,17 +58,21 @@ func (tx *Tx) NewID(prefix string) string {
 
 // Exec runs a statement that writes and returns the number of rows changed.
 func (tx *Tx) Exec(query string, args ...any) (int64, error) {
-	tx.writes++
-	return tx.Conn.Exec(query, args...)
+	n, err := tx.Conn.Exec(query, args...)
+	if n > 0 || err != nil {
+		tx.writes++
+	}
+	return n, err
 }
 
 // Row reads one row; its Scan answers ErrNoRows when there is none. The
 // statement may also write, with RETURNING.
 func (tx *Tx) Row(query string, args ...any) Row {
-	if !strings.HasPrefix(query, "SELECT") {
-		tx.writes++
+	r := tx.Conn.Row(query, args...)
+	if !strings.HasPrefix(query, "SELECT") && tx.Found() {
+		tx.writes++ // what RETURNING has no row of was not changed
 	}
-	return tx.Conn.Row(query, args...)
+	return r
 }
 
 // Each calls scan for every row of the result until it returns an error. The

@@ -180,6 +180,11 @@ type LineSnapshot struct {
 	Refunded int64 `json:"refunded,omitempty"`
 	// RefundedAmount is what these units come to, in minor units.
 	RefundedAmount int64 `json:"refunded_amount,omitempty"`
+	// Short and NoSeat are the units that were gone from the stock when they
+	// were paid, and those for which there was no seat, set by the order actor.
+	// They are refunded. Rows C6, L1.
+	Short  int64 `json:"short,omitempty"`
+	NoSeat int64 `json:"no_seat,omitempty"`
 	// Discount is the line's part of the order's discount, in minor units,
 	// set by the order actor. Row S10.
 	Discount int64 `json:"discount"`

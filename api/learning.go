@@ -16,13 +16,46 @@ type Course struct {
 	Details map[string]string `json:"details,omitempty"`
 }
 
-// Limits of seats.
+// Limits of courses; texts are in characters.
 const (
-	MaxSeats    = 1_000_000
-	NoSeatLimit = -1
+	MaxSeats      = 1_000_000
+	NoSeatLimit   = -1
+	MaxCourses    = 500 // a message
+	MaxTitle      = 200
+	MaxDetails    = 20
+	MaxDetailName = 50
+	MaxDetail     = 500
 )
 
-// PutCourses makes or changes courses, all or none, at most 500 a message
+// Check is what is wrong with a course, CodeInvalid at its field, or nil. It
+// does not know how many are enrolled: CheckSeats does.
+func (c *Course) Check() *Error {
+	switch {
+	case !IsCode(c.SKU):
+		return Refuse(CodeInvalid, "not a code of 1 to %d plain characters", MaxCode).At("sku")
+	case !IsName(c.Title, MaxTitle):
+		return Refuse(CodeInvalid, "not a title of 1 to %d characters", MaxTitle).At("title")
+	case c.Seats < 0 && c.Seats != NoSeatLimit || c.Seats > MaxSeats:
+		return Refuse(CodeInvalid, "not a number of 0 to %d, or %d for no limit", MaxSeats,
+			NoSeatLimit).At("seats")
+	case !c.goodDetails():
+		return Refuse(CodeInvalid, "more than %d details, or a name not of 1 to %d or a value "+
+			"over %d characters", MaxDetails, MaxDetailName, MaxDetail).At("details")
+	}
+	return nil
+}
+
+// goodDetails does not depend on the map's order.
+func (c *Course) goodDetails() bool {
+	for name, value := range c.Details {
+		if !IsName(name, MaxDetailName) || !IsText(value, MaxDetail) {
+			return false
+		}
+	}
+	return len(c.Details) <= MaxDetails
+}
+
+// PutCourses makes or changes courses, all or none, at most MaxCourses a message
 // (CodeTooLarge); Enrolled and Waiting are not read. More seats let those in who
 // wait, in the order of their payment: 1,000 at once and the others at the next
 // tick. Fewer seats than are enrolled are refused with CodeInvalid. From edges
@@ -104,6 +137,16 @@ type Enrolment struct {
 	// Ended is when it was withdrawn.
 	Ended Time `json:"ended"`
 }
+
+// CheckSeats asks which of these courses PutCourses would refuse now, because
+// fewer seats than are enrolled stand there; at most MaxCourses, of which SKU and
+// Seats are read. The answer is a CourseList of them as they are.
+type CheckSeats struct {
+	Courses []Course `json:"courses"`
+}
+
+// Endpoint implements Query.
+func (*CheckSeats) Endpoint() Route { return Route{"learning", "check-seats"} }
 
 // ListCourses asks for courses by id. The answer is a CourseList.
 type ListCourses struct {

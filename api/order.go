@@ -117,6 +117,34 @@ type ExpireOrder struct {
 // Route implements Message.
 func (*ExpireOrder) Route() Route { return Route{"order", "expire"} }
 
+// MaxFound is the most steps that one SettleOrder is about.
+const MaxFound = 1000
+
+// SettleOrder has the order actor settle an order with its participants, whose
+// files and its own were restored to different moments; `ordo repair` sends it.
+// It is refused with CodeInvalid for a step that does not exist. Sent again it
+// does no harm. Row P9.
+type SettleOrder struct {
+	// Order may be one that the order actor does not know.
+	Order string `json:"order"`
+	// Found are the steps in which the files differ, MaxFound at most.
+	Found []FoundStep `json:"found"`
+	// Untold is the event of the order's decision, when the journal lacks it.
+	Untold string `json:"untold,omitempty"`
+}
+
+// FoundStep is what a participant's file says of a step.
+type FoundStep struct {
+	Name       string `json:"step"`
+	Occurrence int    `json:"occurrence,omitempty"`
+	// State is StepDone, StepRefused or StepUndone; StepAsked when it is not
+	// decided yet; empty when the participant knows nothing of it.
+	State string `json:"state"`
+}
+
+// Route implements Message.
+func (*SettleOrder) Route() Route { return Route{"order", "settle"} }
+
 // CancelOrder cancels an order that is not paid. Refusals: CodeNotFound (also
 // for another user's), CodeNotCancellable. The outcome is the Order. Row E4.
 type CancelOrder struct {

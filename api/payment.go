@@ -102,6 +102,8 @@ type CollectPayment struct {
 	Amount Money  `json:"amount"`
 	// ExpiresAt is the order's deadline.
 	ExpiresAt Time `json:"expires_at"`
+	// Again has what was answered before answered once more, for a repair.
+	Again bool `json:"again,omitempty"`
 }
 
 // Route implements Message.
@@ -124,6 +126,8 @@ type Paid struct {
 type ClosePayment struct {
 	Step
 	AtOnce bool `json:"at_once,omitempty"`
+	// Again has what was answered before answered once more, for a repair.
+	Again bool `json:"again,omitempty"`
 }
 
 // Route implements Message.
@@ -208,6 +212,21 @@ type NoteTrade struct {
 // Route implements Message.
 func (*NoteTrade) Route() Route { return Route{"payment", "trade"} }
 
+// NoteRefund brings a provider's verified notice that a refund has failed for
+// good. One that is under way is refused by it; one that was done stays so, and
+// an incident tells of it. The outcome is a Noted. From edges only. Row Y9.
+type NoteRefund struct {
+	Provider string `json:"provider"`
+	// Refund is the shop's number of it.
+	Refund string `json:"refund"`
+	// Ref is the provider's number, and Reason its word for why.
+	Ref    string `json:"ref"`
+	Reason string `json:"reason"`
+}
+
+// Route implements Message.
+func (*NoteRefund) Route() Route { return Route{"payment", "refund-failed"} }
+
 // What became of a notice.
 const (
 	// NotedPaid: it paid the order, now or before.
@@ -218,12 +237,12 @@ const (
 	NotedClosed = "closed"
 	// NotedNothing: it changed nothing.
 	NotedNothing = "nothing"
-	// NotedIncident: it does not fit what was asked for; an incident has been
-	// recorded and nothing else has changed.
+	// NotedIncident: it does not fit what was asked for or has been decided; an
+	// incident has been recorded. A repeat would change nothing.
 	NotedIncident = "incident"
 )
 
-// Noted is the outcome of NoteTrade.
+// Noted is the outcome of NoteTrade and NoteRefund.
 type Noted struct {
 	// Result is one of the Noted constants.
 	Result string `json:"result"`
@@ -240,6 +259,9 @@ const (
 	IncidentRefund  = "refund_refused" // the gateway refused a refund
 	// IncidentReturned: the gateway has sent more back than it was asked to.
 	IncidentReturned = "unknown_refund"
+	// IncidentFailed: a refund that was done has failed since; the money is
+	// back at the shop.
+	IncidentFailed = "refund_failed"
 )
 
 // PaymentIncident is something about money that a person should know.
@@ -281,6 +303,8 @@ type RefundPayment struct {
 	Amount Money  `json:"amount"`
 	// Reason is for the shopper's statement.
 	Reason string `json:"reason,omitempty"`
+	// Again has what was answered before answered once more, for a repair.
+	Again bool `json:"again,omitempty"`
 }
 
 // Route implements Message.
@@ -338,6 +362,8 @@ type RefundOutcome struct {
 	Refusal *Error `json:"refusal,omitempty"`
 	// Total is the sum of all refunds of the trade after it, where said.
 	Total Money `json:"total"`
+	// At is the gateway's time of the refund, where said.
+	At Time `json:"at"`
 }
 
 // GetPayment asks what an order is owed and what came; CodeNotFound. The
@@ -417,7 +443,7 @@ type PayLogEntry struct {
 	// Refund is the number of a refund.
 	Refund string `json:"refund,omitempty"`
 	Amount Money  `json:"amount"`
-	// At is the gateway's time of a payment, and the shop's of a refund.
+	// At is the gateway's time where it said one, else the shop's.
 	At Time `json:"at"`
 }
 

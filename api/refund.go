@@ -68,6 +68,12 @@ type RefundLine struct {
 	// Keep leaves the units out of the stock: they were not delivered from it,
 	// or can't be sold again.
 	Keep bool `json:"keep,omitempty"`
+	// Returned says that shipped units have come back, and puts them into the
+	// stock. Without it only those go there that have not left.
+	Returned bool `json:"returned,omitempty"`
+	// Recalled is how many units had not left and were taken out of the
+	// shipment, set by the order actor.
+	Recalled int64 `json:"recalled,omitempty"`
 }
 
 // AskRefund asks for a refund of a paid order. What is reserved by refunds
@@ -84,6 +90,9 @@ type AskRefund struct {
 	By string `json:"by"`
 	// Lines are at most MaxLines; none means all that is left.
 	Lines []RefundLine `json:"lines,omitempty"`
+	// Keep and Returned hold for all lines, as they do for one.
+	Keep     bool `json:"keep,omitempty"`
+	Returned bool `json:"returned,omitempty"`
 	// Reason is at most 500 characters; needed from support.
 	Reason string `json:"reason,omitempty"`
 }
@@ -98,6 +107,9 @@ type DecideRefund struct {
 	Refund string `json:"refund"`
 	Grant  bool   `json:"grant"`
 	By     string `json:"by"`
+	// Keep and Returned hold for all lines of a refund that is granted.
+	Keep     bool `json:"keep,omitempty"`
+	Returned bool `json:"returned,omitempty"`
 	// Note is at most 500 characters.
 	Note string `json:"note,omitempty"`
 }

@@ -75,11 +75,19 @@ type Letter struct {
 	At       Time `json:"at"`
 	// State is open, retried or dismissed.
 	State string `json:"state"`
+	// SettledBy is who settled it, or had it tried again the last time, Reason
+	// why, and SettledAt when.
+	SettledBy string `json:"settled_by,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	SettledAt Time   `json:"settled_at,omitzero"`
 }
 
-// LetterRef names a dead letter of the actor asked.
+// LetterRef names a dead letter of the actor asked, and who wants something
+// done about it, and why.
 type LetterRef struct {
-	N int64 `json:"n"`
+	N      int64  `json:"n"`
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // ListLetters asks for an actor's dead letters, newest first.
@@ -87,6 +95,9 @@ type ListLetters struct {
 	Page
 	// State is open, retried or dismissed; empty for all.
 	State string `json:"state,omitempty"`
+	// N, when not 0, asks for that letter alone, with all of its error; of
+	// others the first line is answered.
+	N int64 `json:"n,omitempty"`
 }
 
 // LetterList answers ListLetters.

@@ -35,9 +35,13 @@ type Shipment struct {
 
 // ShipLine is how many units of a SKU are shipped.
 type ShipLine struct {
-	SKU      string `json:"sku"`
-	Name     string `json:"name"`
-	Quantity int64  `json:"quantity"`
+	SKU  string `json:"sku"`
+	Name string `json:"name"`
+	// Quantity is how many are in the shipment.
+	Quantity int64 `json:"quantity"`
+	// Unsent is how many were left out for a refund that then failed, after the
+	// rest had left: they are still to be sent, or refunded.
+	Unsent int64 `json:"unsent,omitempty"`
 }
 
 // CreateShipment has a paid order's physical lines shipped; no lines make no
@@ -53,7 +57,8 @@ type CreateShipment struct {
 func (*CreateShipment) Route() Route { return Route{"shipping", "create"} }
 
 // CancelShipment takes units out of a shipment, because they are refunded.
-// What is shipped stays shipped. It is never refused. From the order actor.
+// What is shipped stays shipped. It is never refused; the step's data is a
+// Recalled. From the order actor.
 type CancelShipment struct {
 	Step
 	Lines []CartTake `json:"lines"`
@@ -61,6 +66,24 @@ type CancelShipment struct {
 
 // Route implements Message.
 func (*CancelShipment) Route() Route { return Route{"shipping", "cancel"} }
+
+// Recalled is the data of CancelShipment: the units that had not left, which
+// will not leave any more.
+type Recalled struct {
+	Lines []CartTake `json:"lines,omitempty"`
+}
+
+// RestoreShipment undoes CancelShipment, because the refund has failed. What
+// had been taken out goes with the shipment again or, where that has left, is
+// noted as Unsent. From the order actor.
+type RestoreShipment struct {
+	Step
+	// Lines are what CancelShipment took out, with their Quantity.
+	Lines []ShipLine `json:"lines"`
+}
+
+// Route implements Message.
+func (*RestoreShipment) Route() Route { return Route{"shipping", "restore"} }
 
 // Ship says that a shipment is with the carrier. Saying the same again changes
 // nothing. The outcome is the Shipment. Refusals: CodeNotFound,

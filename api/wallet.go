@@ -29,7 +29,8 @@ type Credit struct {
 func (*Credit) Route() Route { return Route{"wallet", "credit"} }
 
 // Debit takes the part of an order that is paid by balance: money, 1 to
-// MaxAmount. Refusals: CodeBalanceTooLow with BalanceLeft, CodeInvalid. Row S6.
+// MaxAmount. Refusals, at the order's balance: CodeBalanceTooLow with
+// BalanceLeft, CodeInvalid. Row S6.
 type Debit struct {
 	Step
 	User   string `json:"user"`

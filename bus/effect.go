@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
+	"ordo/bus/failpoint"
 )
 
 // Limits of effects.
@@ -135,6 +136,7 @@ func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Ms
 	o := api.Outcome{Effect: e.ID, Attempt: e.Attempt, Final: true}
 	data, err := w.do(ctx, &e)
 	if err == nil {
+		failpoint.At("effect-answered", w.Actor)
 		if data != nil {
 			o.Data = api.Raw(data)
 		}

@@ -28,14 +28,28 @@ type net struct {
 func bare(t *testing.T) *net {
 	t.Helper()
 	n := &net{t: t, dir: t.TempDir()}
+	n.begin()
+	return n
+}
+
+// begin starts the server and connects to it.
+func (n *net) begin() {
+	n.t.Helper()
 	n.serve("")
 	n.nc = n.connect("test")
 	js, err := bus.NewJetStream(n.nc, func(*nats.Msg, error) {})
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	n.js = js
-	return n
+}
+
+// again starts the server again.
+func (n *net) again() {
+	n.t.Helper()
+	n.nc.Close()
+	n.server.Shutdown()
+	n.begin()
 }
 
 func newNet(t *testing.T) *net {

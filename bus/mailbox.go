@@ -36,6 +36,7 @@ type Message struct {
 	At  int64
 
 	consumerSeq uint64
+	pending     uint64 // messages after it, where History has read it
 	reply       string
 }
 
@@ -112,7 +113,7 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 	}
 	info := stream.CachedInfo()
 	m.created = info.Created.UnixNano()
-	if m.want, cut, err = p.Next(ctx, history{stream}, memory); err != nil {
+	if m.want, cut, err = p.Next(ctx, streamView{stream}, memory); err != nil {
 		return cut, fmt.Errorf("bus: seek %s: %w", m.stream, err)
 	}
 	if err := m.ensureConsumer(ctx); err != nil {

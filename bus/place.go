@@ -18,9 +18,9 @@ type Place struct {
 	ID  string
 }
 
-// History is what has to be known of a stream to go on in it: JetStream's, or
+// StreamView is what has to be known of a stream to go on in it: JetStream's, or
 // a simulation's.
-type History interface {
+type StreamView interface {
 	// Created is when the stream was made, in ns.
 	Created() int64
 	// Bounds are the first and the last sequence number, and the time of the
@@ -34,7 +34,7 @@ type History interface {
 	From(ctx context.Context, seq uint64) (*Entry, error)
 }
 
-// Entry is one message of a History.
+// Entry is one message of a StreamView.
 type Entry struct {
 	Seq uint64
 	// At is its time in ns, ID its identity.
@@ -46,7 +46,7 @@ type Entry struct {
 // stream no longer tells what the actor has handled (made anew, cut short, a
 // hole at its place): then it is that of the first message newer than the
 // place's time less memory.
-func (p Place) Next(ctx context.Context, h History, memory time.Duration) (
+func (p Place) Next(ctx context.Context, h StreamView, memory time.Duration) (
 	seq uint64, cut bool, err error) {
 	held, err := p.in(ctx, h)
 	if err != nil || held {
@@ -57,7 +57,7 @@ func (p Place) Next(ctx context.Context, h History, memory time.Duration) (
 }
 
 // in tells whether the stream has at the place the message that was there.
-func (p Place) in(ctx context.Context, h History) (bool, error) {
+func (p Place) in(ctx context.Context, h StreamView) (bool, error) {
 	if p.Seq == 0 || h.Created() != p.Created {
 		return false, nil
 	}
@@ -66,7 +66,7 @@ func (p Place) in(ctx context.Context, h History) (bool, error) {
 }
 
 // firstAfter finds the first sequence number with a time above ns.
-func firstAfter(ctx context.Context, h History, ns int64) (uint64, error) {
+func firstAfter(ctx context.Context, h StreamView, ns int64) (uint64, error) {
 	first, last, at := h.Bounds()
 	lo, hi := max(first, 1), last+1
 	if ns <= 0 || at > ns {
@@ -88,24 +88,24 @@ func firstAfter(ctx context.Context, h History, ns int64) (uint64, error) {
 }
 
 // history is a stream of JetStream as it was looked up last.
-type history struct{ jetstream.Stream }
+type streamView struct{ jetstream.Stream }
 
-func (h history) Created() int64 { return h.CachedInfo().Created.UnixNano() }
+func (h streamView) Created() int64 { return h.CachedInfo().Created.UnixNano() }
 
-func (h history) Bounds() (first, last uint64, at int64) {
+func (h streamView) Bounds() (first, last uint64, at int64) {
 	s := h.CachedInfo().State
 	return s.FirstSeq, s.LastSeq, s.FirstTime.UnixNano()
 }
 
-func (h history) At(ctx context.Context, seq uint64) (*Entry, error) {
+func (h streamView) At(ctx context.Context, seq uint64) (*Entry, error) {
 	return h.get(ctx, seq)
 }
 
-func (h history) From(ctx context.Context, seq uint64) (*Entry, error) {
+func (h streamView) From(ctx context.Context, seq uint64) (*Entry, error) {
 	return h.get(ctx, seq, jetstream.WithGetMsgSubject(">"))
 }
 
-func (h history) get(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*Entry, error) {
+func (h streamView) get(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*Entry, error) {
 	m, err := h.GetMsg(ctx, seq, opts...)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil

@@ -143,12 +143,23 @@ func setupStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec) e
 	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err
 	}
-	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	return makeStream(ctx, js, err != nil, jetstream.StreamConfig{
 		Name: spec.Name, Description: spec.Description, Subjects: spec.Subjects,
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
 		Discard: jetstream.DiscardOld, MaxBytes: spec.MaxBytes, MaxAge: spec.MaxAge,
 		Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: version(),
 	})
+}
+
+// makeStream makes a stream that is missing, or changes one. What describes a
+// missing one may lie damaged in its directory: only a change writes it anew,
+// and without that the stream would be missing again at every start.
+func makeStream(ctx context.Context, js jetstream.JetStream, missing bool,
+	cfg jetstream.StreamConfig) error {
+	_, err := js.CreateOrUpdateStream(ctx, cfg)
+	if err == nil && missing {
+		_, err = js.UpdateStream(ctx, cfg)
+	}
 	return err
 }
 
@@ -165,14 +176,13 @@ func setupBucket(ctx context.Context, js jetstream.JetStream, spec BucketSpec) e
 	if spec.DropOldest {
 		discard = jetstream.DiscardOld
 	}
-	_, err = js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	return makeStream(ctx, js, err != nil, jetstream.StreamConfig{
 		Name: bucketStream(spec.Name), Description: spec.Description,
 		Subjects: []string{"$KV." + spec.Name + ".>"}, Storage: jetstream.FileStorage,
 		Retention: jetstream.LimitsPolicy, Discard: discard, MaxBytes: spec.MaxBytes,
 		MaxAge: spec.TTL, MaxMsgsPerSubject: 1, AllowMsgTTL: spec.KeyTTL, AllowRollup: true,
 		DenyDelete: true, AllowDirect: true, Duplicates: 2 * time.Minute, Metadata: version(),
 	})
-	return err
 }
 
 // bucketStream is the stream that NATS keeps a bucket in.

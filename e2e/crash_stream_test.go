@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/bus"
+	"ordo/stores"
 )
 
 // crashLeft is what a kill left behind in the middle.
@@ -68,7 +69,12 @@ func TestCrashJetStreamDirectoryDeleted(t *testing.T) {
 // crashPending are the orders that wait for their steps.
 func crashPending(t *testing.T, data string) (ids []string) {
 	t.Helper()
-	rows, err := crashDB(t, data, "order").Query(`SELECT id FROM orders WHERE state = 'pending'`)
+	db, err := stores.OpenReadOnly(filepath.Join(data, "actors", "order.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	rows, err := db.Query(`SELECT id FROM orders WHERE state = 'pending'`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,10 +95,11 @@ func crashPending(t *testing.T, data string) (ids []string) {
 // crashDecided waits until all these orders are decided, 30 s at most.
 func crashDecided(t *testing.T, data string, ids []string) {
 	t.Helper()
-	began, db := time.Now(), crashDB(t, data, "order")
+	began := time.Now()
 	for _, id := range ids {
 		eventually(t, "order "+id+" is decided", func() bool {
-			return crashCount(t, db, `SELECT state <> 'pending' FROM orders WHERE id = ?`, id) == 1
+			return crashNumber(t, data, "order", `SELECT state <> 'pending' FROM orders
+				WHERE id = ?`, id) == 1
 		})
 	}
 	if d := time.Since(began); d > 30*time.Second {
@@ -114,7 +121,7 @@ func crashLeftIn(t *testing.T, data string) (left crashLeft) {
 				WHERE receiver = ? AND number > ?`, bus.Address(receiver), committed)
 		}
 	}
-	crashStreams(t, data, func(js jetstream.JetStream) {
+	crashStreams(t, filepath.Join(data, "nats"), func(js jetstream.JetStream) {
 		for _, actor := range bus.ActorNames() {
 			messages, submits := crashUnhandled(t, js, data, actor)
 			left.unacked += messages
@@ -124,11 +131,11 @@ func crashLeftIn(t *testing.T, data string) (left crashLeft) {
 	return left
 }
 
-// crashStreams opens the streams of a shop that was killed.
-func crashStreams(t *testing.T, data string, read func(js jetstream.JetStream)) {
+// crashStreams opens the streams of a shop that was killed, in their directory.
+func crashStreams(t *testing.T, dir string, read func(js jetstream.JetStream)) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	s, err := bus.StartServer(bus.ServerConfig{Dir: filepath.Join(data, "nats"), Log: log})
+	s, err := bus.StartServer(bus.ServerConfig{Dir: dir, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ var binary string
 
 func TestMain(m *testing.M) {
 	crashHostNATS()
+	diskHost()
 	os.Exit(build(m))
 }
 
@@ -72,7 +73,7 @@ func makeKeys() error {
 // another gateway.
 func withSandbox(t *testing.T, data string, args []string) []string {
 	t.Helper()
-	if slices.Contains(args, "--no-api") || slices.Contains(args, "--alipay-app-id") {
+	if slices.Contains(args, "--no-api") || slices.Contains(args, "--sandbox") || slices.Contains(args, "--alipay-app-id") {
 		return args
 	}
 	dir := filepath.Join(data, "sandbox")
@@ -104,9 +105,26 @@ type process struct {
 // serve starts `ordo serve` on free ports and waits until it is serving.
 func serve(t *testing.T, data string, args ...string) *process {
 	t.Helper()
-	p := start(t, append([]string{"--log-format", "json", "serve", "--data", data,
+	return start(t, serveArgs(t, data, args)...).serving()
+}
+
+// serveArgs is the command line of serve.
+func serveArgs(t *testing.T, data string, args []string) []string {
+	t.Helper()
+	return bareArgs(data, withSandbox(t, data, args))
+}
+
+// bareArgs are those of a shop without a gateway.
+func bareArgs(data string, args []string) []string {
+	return append([]string{"--log-format", "json", "serve", "--data", data,
 		"--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--tick-every", "1s",
-		"--admin-token", adminToken}, withSandbox(t, data, args)...)...)
+		"--admin-token", adminToken}, args...)
+}
+
+// serving waits until the process says that it serves.
+func (p *process) serving() *process {
+	t := p.t
+	t.Helper()
 	eventually(t, "ordo serve", func() bool {
 		select {
 		case <-p.done:
@@ -144,17 +162,7 @@ func (p *process) ready() *process {
 // start runs the binary. It is killed when the test ends.
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), log: &logBuffer{}, done: make(chan struct{}),
-		args: args}
-	p.cmd.Stderr = p.log
-	p.cmd.Stdout = p.log
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		_ = p.cmd.Wait() // the exit code is in ProcessState
-		close(p.done)
-	}()
+	p := launch(t, binary, nil, args...)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
@@ -162,6 +170,30 @@ func start(t *testing.T, args ...string) *process {
 		}
 	})
 	return p
+}
+
+// launch runs a binary with more environment. The caller kills it.
+func launch(t *testing.T, path string, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(path, args...), log: &logBuffer{},
+		done: make(chan struct{}), args: args}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.run()
+	return p
+}
+
+// run starts the command.
+func (p *process) run() {
+	p.t.Helper()
+	p.cmd.Stderr = p.log
+	p.cmd.Stdout = p.log
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // the exit code is in ProcessState
+		close(p.done)
+	}()
 }
 
 // kill ends the process as a power cut would.

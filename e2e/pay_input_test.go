@@ -92,10 +92,10 @@ func badForSupport(p *process, paid string) {
 			"carrier"},
 		{"POST", "/admin" + paid + "/ship", raw(`{"carrier":"x"}`), 422, invalid, "tracking"},
 		{"POST", "/admin/v1/courses:import", "course,title,seats\nA,B,1\n", 422, invalid, ""},
-		{"POST", "/admin/v1/courses:import", "section_id,course,title,seats\nA,B,C,-1\n", 422, invalid,
-			"rows[2]"},
-		{"POST", "/admin/v1/courses:import", "section_id,course,title,seats\nA,B,C,1\nA,B,C,1\n", 422,
-			invalid, "rows[3]"},
+		{"POST", "/admin/v1/courses:import?price=1", "section_id,course,title,seats\nA,B,C,-1\n", 422,
+			invalid, "rows[2].seats"},
+		{"POST", "/admin/v1/courses:import?price=1", "section_id,course,title,seats\nA,B,C,1\nA,B,C,1\n",
+			422, invalid, "rows[3].section_id"},
 	} {
 		r := p.admin().problem(b.method, b.path, b.body, b.status, b.code)
 		if r.Place != b.place && b.place != "" {

@@ -4,10 +4,12 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"sync/atomic"
 
+	modernc "modernc.org/sqlite"
 	"zombiezen.com/go/sqlite"
 
 	"ordo/api"
@@ -140,6 +142,9 @@ func (c *Conn) Row(query string, args ...any) Row {
 	c.row = row{s, err, true}
 	return &c.row
 }
+
+// Found tells whether the last call of Row has found a row.
+func (c *Conn) Found() bool { return !errors.Is(c.row.err, ErrNoRows) }
 
 // Each calls scan for every row of the result until it returns an error.
 func (c *Conn) Each(scan func(Row) error, query string, args ...any) (err error) {
@@ -312,5 +317,9 @@ var faults = map[sqlite.ResultCode]bool{
 // IsFault tells a fault of the store (disk full, input/output, lock, damage)
 // from a fault of the statement, such as a broken constraint.
 func IsFault(err error) bool {
-	return err != nil && faults[sqlite.ErrCode(err).ToPrimary()]
+	var e *modernc.Error // of database/sql, with which files are migrated
+	if errors.As(err, &e) {
+		return faults[sqlite.ResultCode(e.Code()).ToPrimary()]
+	}
+	return errors.Is(err, ErrDamaged) || err != nil && faults[sqlite.ErrCode(err).ToPrimary()]
 }

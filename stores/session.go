@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
@@ -100,6 +101,9 @@ func NewSessions(kv jetstream.KeyValue, ttl time.Duration) (*Sessions, error) {
 // Close stops watching. The store still answers, without a cache.
 func (s *Sessions) Close() error {
 	err := s.watcher.Stop()
+	if errors.Is(err, nats.ErrConsumerNotFound) || errors.Is(err, nats.ErrBadSubscription) {
+		err = nil // it ended with its server
+	}
 	s.cancel()
 	<-s.done
 	return err

@@ -1,6 +1,7 @@
 package stores_test
 
 import (
+	"context"
 	"strings"
 	"sync"
 	"testing"
@@ -146,7 +147,10 @@ func TestBucketDropsSessions(t *testing.T) {
 
 func keys(t *testing.T, kv jetstream.KeyValue) (all []string) {
 	t.Helper()
-	l, err := kv.ListKeys(t.Context())
+	// A key that expires while they are counted is waited for in vain.
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	l, err := kv.ListKeys(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,9 @@ const MaxReaders = 4
 // ErrLocked is returned by Open when another process or actor holds the file.
 var ErrLocked = errors.New("it is held by another process")
 
+// ErrDamaged is returned by Open when the pages of the file do not fit together.
+var ErrDamaged = errors.New("the file is damaged")
+
 // File is one actor's SQLite database: one writer connection and a few that
 // only read. WAL with synchronous=FULL, so a commit has reached the disk when
 // it returns.
@@ -46,7 +49,7 @@ type File struct {
 
 // Open opens or makes the database file at path, makes its directory, takes
 // the file lock (ErrLocked) and checks the pages of an existing file with
-// quick_check. Close it after use.
+// quick_check (ErrDamaged). Close it after use.
 func Open(path string) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
@@ -58,6 +61,10 @@ func Open(path string) (*File, error) {
 	f := &File{Path: path, lock: lock}
 	if err := f.open(); err != nil {
 		f.Close()
+		switch sqlite.ErrCode(err).ToPrimary() {
+		case sqlite.ResultCorrupt, sqlite.ResultNotADB:
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		return nil, fmt.Errorf("stores: open %s: %w", path, err)
 	}
 	return f, nil
@@ -94,6 +101,23 @@ func OpenReadOnly(path string) (*sql.DB, error) {
 	return db, nil
 }
 
+// OpenTogether opens several files for reading in one connection, each under
+// its name as a schema, with room for temporary tables. The files must not be
+// written meanwhile.
+func OpenTogether(files map[string]string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", "file::memory:?_pragma=temp_store(FILE)")
+	if err != nil {
+		return nil, fmt.Errorf("stores: open: %w", err)
+	}
+	db.SetMaxOpenConns(1) // others would not have them
+	for name, path := range files {
+		if _, err := db.Exec(`ATTACH ? AS "`+name+`"`, dsn(path, "ro")); err != nil {
+			return nil, errors.Join(fmt.Errorf("stores: open %s: %w", path, err), db.Close())
+		}
+	}
+	return db, nil
+}
+
 func dsn(path, mode string, pragmas ...string) string {
 	q := url.Values{"mode": {mode}, "_pragma": pragmas}
 	return (&url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: q.Encode()}).String()
@@ -105,7 +129,7 @@ func quickCheck(c *Conn) error {
 		return fmt.Errorf("quick_check: %w", err)
 	}
 	if result != "ok" {
-		return fmt.Errorf("quick_check: the file is damaged: %s", result)
+		return fmt.Errorf("quick_check: %w: %s", ErrDamaged, result)
 	}
 	return nil
 }

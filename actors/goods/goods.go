@@ -96,25 +96,26 @@ type held struct {
 	Kept     int64 `json:"kept,omitempty"`
 	// Void are the short units that were refunded.
 	Void int64 `json:"void,omitempty"`
+	// Here are the refunded units of which the order says that they are here,
+	// short ones included.
+	Here int64 `json:"here,omitempty"`
 }
 
-// takeBack notes units that come back. Those to be kept are first the ones that
-// were short, which a shop refunds without having had them; the others are
-// first the ones that were sold. So it does not matter in which grouping and
-// order refunds come.
+// takeBack notes units that come back. Those that were short count first, which
+// never were in the stock; of the others as many go there as are here. So it
+// does not matter in which grouping and order refunds come.
 func (h *held) takeBack(quantity int64, keep bool) (b back) {
-	short, sold := h.Short-h.Void, h.Quantity-h.Short-h.Returned
-	if keep {
-		b.void = min(quantity, short)
-		b.units = min(quantity-b.void, sold)
-		h.Kept += b.units
-	} else {
-		b.units = min(quantity, sold)
-		b.void = min(quantity-b.units, short)
-		b.stock = b.units
+	n := min(quantity, h.Quantity-h.Returned-h.Void)
+	if !keep {
+		h.Here += n
 	}
-	h.Returned += b.units
+	stocked := h.Returned - h.Kept
+	b.void = min(n, h.Short-h.Void)
+	b.units = n - b.void
 	h.Void += b.void
+	h.Returned += b.units
+	b.stock = max(0, min(h.Here, h.Returned)-stocked)
+	h.Kept = h.Returned - stocked - b.stock
 	return b
 }
 

@@ -46,7 +46,7 @@ func TestReturns(t *testing.T) {
 		locked, late int64 // units in the stock afterwards
 	}{
 		{"nothing", nil, 0, 0},
-		{"some", []api.ReturnLine{back("locked", 3), back("late", 1), back("endless", 1)}, 3, 1},
+		{"some", []api.ReturnLine{back("locked", 3), back("late", 1), back("endless", 1)}, 3, 0},
 		{"all, the short one too", []api.ReturnLine{back("locked", 4), back("late", 4),
 			back("endless", 4)}, 4, 3},
 		{"kept", []api.ReturnLine{keep("locked", 3), keep("late", 2), keep("endless", 4)}, 0, 0},

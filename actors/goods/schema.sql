@@ -74,7 +74,7 @@ END;
 
 -- What a reserve step reserved, until it is released; sold ones stay. A line
 -- is {"sku", "quantity", "counted", "policy", "short", "returned", "kept",
--- "void"}, of which zero values are left out. Locked are the quantities of held
+-- "void", "here"}, of which zero values are left out. Locked are the quantities of held
 -- lines without a policy. A sold line has sold quantity - short, of which
 -- returned came back, kept of them not into the stock; with policy none, none
 -- of this stands in the ledger.

@@ -25,9 +25,30 @@ func getCourse(v *actors.View, q *api.GetCourse) (*api.Course, error) {
 	return &c, err
 }
 
+// checkEnrolled answers the courses that putCourses would refuse.
+func checkEnrolled(v *actors.View, q *api.CheckSeats) (*api.CourseList, error) {
+	if len(q.Courses) > api.MaxCourses {
+		return nil, api.Refuse(api.CodeTooLarge, "more than %d courses", api.MaxCourses).At("courses")
+	}
+	list := &api.CourseList{Courses: []api.Course{}}
+	for i := range q.Courses {
+		c := &q.Courses[i]
+		known, err := getCourse(v, &api.GetCourse{SKU: c.SKU})
+		switch refusal := api.AsError(err); {
+		case refusal != nil && refusal.Code == api.CodeNotFound:
+		case err != nil:
+			return nil, err
+		case c.Seats != api.NoSeatLimit && c.Seats < known.Enrolled:
+			known.Details = nil
+			list.Courses = append(list.Courses, *known)
+		}
+	}
+	return list, nil
+}
+
 // listCourses answers a page of courses by id.
 func listCourses(v *actors.View, q *api.ListCourses) (*api.CourseList, error) {
-	if q.Cursor != "" && !isCode(q.Cursor) {
+	if q.Cursor != "" && !api.IsCode(q.Cursor) {
 		return nil, badCursor()
 	}
 	list, bytes := &api.CourseList{Courses: []api.Course{}}, 0

@@ -102,11 +102,53 @@ func (o *order) refunded(kind string) (lines []api.CartTake) {
 	return lines
 }
 
-// returned are the units of the refund at hand.
-func (o *order) returned() []api.ReturnLine {
-	lines := make([]api.ReturnLine, len(o.refund.Lines))
-	for i, w := range o.refund.Lines {
-		lines[i] = api.ReturnLine{SKU: w.SKU, Quantity: w.Quantity, Keep: w.Keep}
+// noteRecalled spreads the units that did not leave over the refund's lines,
+// those that are to go back into the stock first.
+func (o *order) noteRecalled(r *api.Refund, took []api.CartTake) {
+	left := make(map[string]int64, len(took))
+	for _, t := range took {
+		left[t.SKU] += t.Quantity
+	}
+	for _, keep := range []bool{false, true} {
+		for i := range r.Lines {
+			w := &r.Lines[i]
+			if w.Keep != keep || o.Lines[w.Line].Kind != api.KindPhysical {
+				continue
+			}
+			w.Recalled = min(left[w.SKU], w.Quantity)
+			left[w.SKU] -= w.Recalled
+		}
+	}
+}
+
+// recalled are the units that the refund at hand has kept from leaving.
+func (o *order) recalled() (lines []api.ShipLine) {
+	for _, w := range o.refund.Lines {
+		if w.Recalled > 0 {
+			lines = append(lines, api.ShipLine{SKU: w.SKU, Name: o.Lines[w.Line].Name,
+				Quantity: w.Recalled})
+		}
+	}
+	return lines
+}
+
+// returned are the units of the refund at hand. Of goods that are shipped only
+// those go into the stock that have not left, or have come back.
+func (o *order) returned() (lines []api.ReturnLine) {
+	for _, w := range o.refund.Lines {
+		here := w.Quantity
+		switch {
+		case w.Keep:
+			here = 0
+		case o.Lines[w.Line].Kind == api.KindPhysical && !w.Returned:
+			here = w.Recalled
+		}
+		if here > 0 {
+			lines = append(lines, api.ReturnLine{SKU: w.SKU, Quantity: here})
+		}
+		if gone := w.Quantity - here; gone > 0 {
+			lines = append(lines, api.ReturnLine{SKU: w.SKU, Quantity: gone, Keep: true})
+		}
 	}
 	return lines
 }

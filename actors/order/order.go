@@ -24,7 +24,7 @@ var schema string
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "order",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Coordinates the life of every order.",
 		Schema:      schema,
 		Commands: []actors.Command{
@@ -34,6 +34,7 @@ func Spec() *actors.Spec {
 			actors.On(cancel),
 			actors.On(askRefund),
 			actors.On(decideRefund),
+			actors.On(settleOrder),
 			actors.On(configure),
 		},
 		Queries: []actors.Endpoint{
@@ -63,7 +64,10 @@ const (
 	// fulfil comes after payment. It decides nothing about the order; what
 	// could not be had is refunded.
 	fulfil
-	// repay is a refund's first phase, because a gateway may refuse it.
+	// recall is a refund's first phase: what has not left is kept back before
+	// the money goes, so that not both are gone.
+	recall
+	// repay comes before the rest, because a gateway may refuse it.
 	repay
 	// giveBack is the rest of a refund, which nobody refuses.
 	giveBack
@@ -74,12 +78,16 @@ type step struct {
 	// name is the participant's verb; it is the same for do and undo.
 	name  string
 	phase phase
+	// after is the fulfilling step that a refund's step takes back, and which
+	// must have been answered: one that became a dead letter is done later.
+	// Row S8.
+	after string
 	// used tells whether the order, or its refund at hand, needs the step.
 	used func(o *order) bool
 	// do asks for the step.
 	do func(o *order, s api.Step) api.Message
 	// undo asks for it to be undone, whether it has run or not; nil where only
-	// a refund takes it back.
+	// a refund takes it back, or nothing does.
 	undo func(o *order, s api.Step) api.Message
 	// done takes what a step of hold or settle found into the order. An
 	// *api.Error refuses the order; nil where there is nothing to take.
@@ -118,10 +126,11 @@ var steps = []step{
 		name: stepCollect, phase: collect,
 		used: func(o *order) bool { return o.Due.Amount > 0 },
 		do: func(o *order, s api.Step) api.Message {
-			return &api.CollectPayment{Step: s, User: o.User, Amount: o.Due, ExpiresAt: o.ExpiresAt}
+			return &api.CollectPayment{Step: s, User: o.User, Amount: o.Due, ExpiresAt: o.ExpiresAt,
+				Again: o.again}
 		},
 		undo: func(o *order, s api.Step) api.Message {
-			return &api.ClosePayment{Step: s, AtOnce: o.atOnce}
+			return &api.ClosePayment{Step: s, AtOnce: o.atOnce, Again: o.again}
 		},
 	},
 	{
@@ -130,7 +139,7 @@ var steps = []step{
 		do:   func(_ *order, s api.Step) api.Message { return &api.SellStock{Step: s} },
 	},
 	{
-		name: "wallet.grant", phase: fulfil,
+		name: stepGrant, phase: fulfil,
 		used: func(o *order) bool { return o.Points > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.GrantPoints{Step: s, User: o.User, Points: o.Points}
@@ -144,7 +153,7 @@ var steps = []step{
 		},
 	},
 	{
-		name: "shipping.create", phase: fulfil,
+		name: stepCreate, phase: fulfil,
 		used: func(o *order) bool { return len(o.parcels()) > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.CreateShipment{Step: s, User: o.User, Address: o.Address,
@@ -152,11 +161,21 @@ var steps = []step{
 		},
 	},
 	{
+		name: stepRecall, phase: recall, after: stepCreate,
+		used: func(o *order) bool { return len(o.refunded(api.KindPhysical)) > 0 },
+		do: func(o *order, s api.Step) api.Message {
+			return &api.CancelShipment{Step: s, Lines: o.refunded(api.KindPhysical)}
+		},
+		undo: func(o *order, s api.Step) api.Message {
+			return &api.RestoreShipment{Step: s, Lines: o.recalled()}
+		},
+	},
+	{
 		name: "payment.refund", phase: repay,
 		used: func(o *order) bool { return o.refund.Money.Amount > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.RefundPayment{Step: s, Refund: o.refund.ID, Amount: o.refund.Money,
-				Reason: o.refund.Reason}
+				Reason: o.refund.Reason, Again: o.again}
 		},
 	},
 	{
@@ -167,28 +186,21 @@ var steps = []step{
 		},
 	},
 	{
-		name: "wallet.revoke", phase: giveBack,
+		name: "wallet.revoke", phase: giveBack, after: stepGrant,
 		used: func(o *order) bool { return o.refund.Points > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.RevokePoints{Step: s, User: o.User, Points: o.refund.Points}
 		},
 	},
 	{
-		name: "learning.withdraw", phase: giveBack,
+		name: "learning.withdraw", phase: giveBack, after: stepEnrol,
 		used: func(o *order) bool { return len(o.refunded(api.KindCourse)) > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.Withdraw{Step: s, User: o.User, Lines: o.refunded(api.KindCourse)}
 		},
 	},
 	{
-		name: "shipping.cancel", phase: giveBack,
-		used: func(o *order) bool { return len(o.refunded(api.KindPhysical)) > 0 },
-		do: func(o *order, s api.Step) api.Message {
-			return &api.CancelShipment{Step: s, Lines: o.refunded(api.KindPhysical)}
-		},
-	},
-	{
-		name: "goods.return", phase: giveBack,
+		name: "goods.return", phase: giveBack, after: stepSell,
 		used: func(*order) bool { return true },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.ReturnStock{Step: s, Lines: o.returned()}
@@ -196,12 +208,15 @@ var steps = []step{
 	},
 }
 
-// Steps whose answers need more than to be recorded.
+// Steps that are named elsewhere.
 const (
 	stepCollect = "payment.collect"
 	stepSell    = "goods.sell"
+	stepGrant   = "wallet.grant"
 	stepEnrol   = "learning.enrol"
+	stepCreate  = "shipping.create"
 	stepRedeem  = "coupon.redeem"
+	stepRecall  = "shipping.cancel"
 )
 
 // stepNamed is the step's place in steps, or -1.
@@ -230,6 +245,8 @@ type order struct {
 	changed bool
 	// atOnce has the payment closed without waiting for the gateway.
 	atOnce bool
+	// again has the payment actor answer though it has before.
+	again bool
 	// backBalance and backPoints are the parts of Refunded that were balance,
 	// and the points taken back with it.
 	backBalance, backPoints int64

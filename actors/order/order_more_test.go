@@ -346,7 +346,6 @@ func TestNonsenseAnswers(t *testing.T) {
 		result(m, "goods.reserve", nil), result(m, "goods.reserve", "text"),
 		result(m, "goods.gift", nil), result(m, "coupon.redeem", nil), stray,
 		undone(m, "goods.reserve"), undone(m, "wallet.debit"), refusedUndo,
-		{Step: api.Step{Order: "ord_none", Name: "goods.reserve"}},
 	} {
 		b.From("goods", r)
 		if len(b.Out.Dead) != 1 || len(b.Out.Sent) != 0 {

@@ -14,8 +14,9 @@ import (
 	"ordo/api"
 )
 
-// maxRefunds is the most refunds an order may have, denied ones included.
-const maxRefunds = 10_000
+// maxRefunds is the most refunds an order may have, denied ones included. Stripe
+// lists no more than 1,000 when it is asked about one.
+const maxRefunds = 500
 
 // askRefund reserves units of a paid order for a refund. Support's is granted
 // at once, a shopper's when it is asked for in time. Row Y9.
@@ -41,6 +42,7 @@ func askRefund(tx *actors.Tx, m *api.AskRefund) error {
 	if err != nil {
 		return err
 	}
+	mark(lines, m.Keep, m.Returned)
 	c, err := configured(tx)
 	if err != nil {
 		return err
@@ -109,6 +111,9 @@ func (o *order) wantedBack(asked []api.RefundLine) ([]api.RefundLine, error) {
 		return o.rest(), nil
 	}
 	lines := slices.Clone(asked)
+	for i := range lines {
+		lines[i].Recalled = 0 // only the shipping actor knows
+	}
 	var short []api.Shortage
 	taken := map[int]int64{}
 	for i := range lines {
@@ -144,33 +149,6 @@ func (o *order) rest() (lines []api.RefundLine) {
 	return lines
 }
 
-// refundLacking refunds units that a paid order could not be given, unsold
-// when they were short of stock. What was refunded already is left out.
-func refundLacking(tx *actors.Tx, o *order, lacking []api.CartTake, unsold bool) error {
-	why := "no seat in the course"
-	if unsold {
-		why = "sold out"
-	}
-	r := &api.Refund{ID: tx.NewID(api.PrefixRefund), By: api.ByShop, DecidedBy: api.ByShop,
-		Reason: why}
-	for _, t := range lacking {
-		for i := len(o.Lines) - 1; i >= 0 && t.Quantity > 0; i-- {
-			l := &o.Lines[i]
-			n := min(t.Quantity, l.Quantity-l.Refunded)
-			if l.SKU != t.SKU || n < 1 {
-				continue
-			}
-			r.Lines = append(r.Lines, api.RefundLine{Line: i, SKU: l.SKU, Quantity: n,
-				Keep: unsold})
-			t.Quantity -= n
-		}
-	}
-	if len(r.Lines) == 0 {
-		return nil
-	}
-	return beginRefund(tx, o, r)
-}
-
 // beginRefund reserves a refund that is granted and starts it.
 func beginRefund(tx *actors.Tx, o *order, r *api.Refund) error {
 	r.Decided = tx.Now()
@@ -180,58 +158,80 @@ func beginRefund(tx *actors.Tx, o *order, r *api.Refund) error {
 	if err := save(tx, o); err != nil {
 		return err
 	}
-	return run(tx, o, r)
+	return proceed(tx, o, r, recall)
 }
 
-// run asks for the money to go back, or for the rest where there is none.
-func run(tx *actors.Tx, o *order, r *api.Refund) error {
+// proceed asks for the first phase from p on that has steps for the refund;
+// the last one always has. Where a step is to be taken back that has not been
+// answered yet, the refund waits until resume.
+func proceed(tx *actors.Tx, o *order, r *api.Refund, p phase) error {
 	o.refund = r
-	n, err := ask(tx, o, repay)
-	if err == nil && n == 0 {
-		err = goOn(tx, o, r)
+	for ; p <= giveBack; p++ {
+		if early, err := tooEarly(tx, o, p); err != nil || early {
+			return err
+		}
+		if n, err := ask(tx, o, p); err != nil || n > 0 {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
-// goOn asks for the rest of a refund, unless a participant has not said yet what
-// it did when the order was paid: one whose message could not be handled would
-// do it after it was taken back. Then resumeRefunds does. Row M5.
-func goOn(tx *actors.Tx, o *order, r *api.Refund) error {
-	var waiting bool
-	if err := tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = +? AND occurrence = 0
-		AND state = 'asked')`, o.ID).Scan(&waiting); err != nil || waiting {
-		return err
+// tooEarly tells whether a phase takes back what has not been answered yet.
+func tooEarly(tx *actors.Tx, o *order, p phase) (early bool, err error) {
+	for i := range steps {
+		s := &steps[i]
+		if s.phase != p || s.after == "" || !s.used(o) {
+			continue
+		}
+		if err = tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = ? AND name = ?
+			AND occurrence = 0 AND state = 'asked')`, o.ID, s.after).Scan(&early); err != nil || early {
+			return early, err
+		}
 	}
-	o.refund = r
-	_, err := ask(tx, o, giveBack)
-	return err
+	return false, nil
 }
 
-// resumeRefunds goes on with the refunds of an order that wait in goOn.
-func resumeRefunds(tx *actors.Tx, id string) error {
+// resume goes on with the refunds of an order that proceed left waiting.
+func resume(tx *actors.Tx, o *order) error {
+	if o.refunds == 0 {
+		return nil
+	}
 	var waiting []*api.Refund
 	if err := tx.Each(func(row actors.Row) error {
 		r, _, err := scanRefund(row)
 		waiting = append(waiting, r)
 		return err
 	}, selectRefund+`WHERE order_id = +? AND state = 'running' AND NOT EXISTS (
-		SELECT 1 FROM steps s WHERE s.order_id = refund.order_id AND s.occurrence = refund.number
-			AND (s.name <> 'payment.refund' OR s.state = 'asked')) ORDER BY number`, id); err != nil {
-		return err
-	}
-	if len(waiting) == 0 {
-		return nil
-	}
-	o, err := load(tx, id)
-	if err != nil {
+		SELECT 1 FROM steps s WHERE s.order_id = refund.order_id
+			AND s.occurrence = refund.number AND s.state = 'asked') ORDER BY number`,
+		o.ID); err != nil {
 		return err
 	}
 	for _, r := range waiting {
-		if err := goOn(tx, o, r); err != nil {
+		p, err := nextPhase(tx, r)
+		if err != nil {
+			return err
+		}
+		if err := proceed(tx, o, r, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// nextPhase is the one after the last that a refund has gone through.
+func nextPhase(tx *actors.Tx, r *api.Refund) (phase, error) {
+	next := recall
+	err := tx.Each(func(row actors.Row) error {
+		var name string
+		err := row.Scan(&name)
+		if i := stepNamed(name); i >= 0 {
+			next = max(next, steps[i].phase+1)
+		}
+		return err
+	}, `SELECT name FROM steps WHERE order_id = ? AND occurrence = ?`, r.Order, r.Number)
+	return next, err
 }
 
 // decideRefund is support's word on a refund that was asked for.
@@ -258,16 +258,25 @@ func decideRefund(tx *actors.Tx, m *api.DecideRefund) error {
 		return err
 	}
 	if !m.Grant {
-		return errors.Join(giveUp(tx, o, r, api.RefundDenied), tx.Reply(r))
+		return errors.Join(giveUp(tx, o, r, api.RefundDenied), cover(tx, o), tx.Reply(r))
 	}
 	r.State = api.RefundRunning
-	if err := saveRefund(tx, r); err != nil {
+	mark(r.Lines, m.Keep, m.Returned)
+	if err := errors.Join(saveRefund(tx, r), saveRefundLines(tx, r)); err != nil {
 		return err
 	}
-	if err := run(tx, o, r); err != nil {
+	if err := proceed(tx, o, r, recall); err != nil {
 		return err
 	}
 	return tx.Reply(r)
+}
+
+// mark says of all lines what becomes of their units.
+func mark(lines []api.RefundLine, keep, returned bool) {
+	for i := range lines {
+		lines[i].Keep = lines[i].Keep || keep
+		lines[i].Returned = lines[i].Returned || returned
+	}
 }
 
 // giveUp ends a refund of which nothing goes back, and frees its units.
@@ -292,17 +301,60 @@ func refundOf(tx *actors.Tx, m *api.StepResult) (*order, *api.Refund, error) {
 	return o, r, err
 }
 
+// recalled takes what did not leave with the parcel, and goes on to the money.
+func recalled(tx *actors.Tx, m *api.StepResult) error {
+	o, r, err := refundOf(tx, m)
+	if err != nil || r.State != api.RefundRunning {
+		return err // it was asked for once more
+	}
+	var d api.Recalled
+	if len(m.Data) > 0 {
+		if err := json.Unmarshal(m.Data, &d); err != nil {
+			return fmt.Errorf("recalled: %w", err)
+		}
+	}
+	if len(d.Lines) > 0 {
+		o.noteRecalled(r, d.Lines)
+		if err := saveRefundLines(tx, r); err != nil {
+			return err
+		}
+	}
+	return proceed(tx, o, r, repay)
+}
+
+// putBack has a parcel get back what was kept for a refund that failed.
+func putBack(tx *actors.Tx, o *order, r *api.Refund) error {
+	o.refund = r
+	if len(o.recalled()) == 0 {
+		return nil
+	}
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing'
+		WHERE order_id = ? AND name = ? AND occurrence = ?`, o.ID, stepRecall,
+		r.Number); err != nil {
+		return err
+	}
+	return tx.Send(steps[stepNamed(stepRecall)].undo(o,
+		api.Step{Order: o.ID, Name: stepRecall, Occurrence: r.Number}))
+}
+
 // repaid goes on when the money has gone back; a gateway's no ends the refund.
 func repaid(tx *actors.Tx, m *api.StepResult) error {
 	o, r, err := refundOf(tx, m)
 	if err != nil {
 		return err
 	}
+	if r.State != api.RefundRunning {
+		return nil // it was asked for once more
+	}
 	if m.Refusal != nil {
 		r.Problem = m.Refusal
-		return giveUp(tx, o, r, api.RefundFailed)
+		err := errors.Join(putBack(tx, o, r), giveUp(tx, o, r, api.RefundFailed))
+		if err == nil && r.By != api.ByShop { // else the gateway would be asked for ever
+			err = cover(tx, o)
+		}
+		return err
 	}
-	return goOn(tx, o, r)
+	return proceed(tx, o, r, giveBack)
 }
 
 // gaveBack ends the refund when all its steps are done. The order's coupon is
@@ -319,6 +371,9 @@ func gaveBack(tx *actors.Tx, m *api.StepResult) error {
 	o, r, err := refundOf(tx, m)
 	if err != nil {
 		return err
+	}
+	if r.State != api.RefundRunning {
+		return nil // it was asked for once more
 	}
 	r.State, r.Ended = api.RefundDone, tx.Now()
 	if r.Coupon, err = o.couponBack(tx, r); err != nil {
@@ -390,6 +445,12 @@ func saveRefund(tx *actors.Tx, r *api.Refund) error {
 	_, err := tx.Exec(`UPDATE refund SET state = ?, coupon = ?, decided_by = ?, note = ?,
 		problem = ?, decided = ?, ended = ? WHERE id = ?`,
 		r.State, r.Coupon, r.DecidedBy, r.Note, jsonOrNull(r.Problem), r.Decided, r.Ended, r.ID)
+	return err
+}
+
+// saveRefundLines writes what has become of a refund's lines.
+func saveRefundLines(tx *actors.Tx, r *api.Refund) error {
+	_, err := tx.Exec(`UPDATE refund SET lines = ? WHERE id = ?`, string(api.Raw(r.Lines)), r.ID)
 	return err
 }
 

@@ -13,6 +13,9 @@ import (
 	"ordo/api"
 )
 
+// sweepBytes is about how much JSON of lines one sweep takes on.
+const sweepBytes = 8 << 20
+
 // maxEvent is the most JSON of an order that an event carries, in bytes.
 const maxEvent = api.MaxMessage - 4<<10
 
@@ -34,6 +37,8 @@ func stepResult(tx *actors.Tx, m *api.StepResult) error {
 	switch steps[i].phase {
 	case fulfil:
 		return fulfilled(tx, m)
+	case recall:
+		return recalled(tx, m)
 	case repay:
 		return repaid(tx, m)
 	case giveBack:
@@ -42,6 +47,9 @@ func stepResult(tx *actors.Tx, m *api.StepResult) error {
 	o, err := load(tx, m.Order)
 	if err != nil {
 		return err
+	}
+	if o.State != api.OrderPending {
+		return redone(tx, o, m)
 	}
 	refusal := m.Refusal
 	if refusal == nil && steps[i].done != nil {
@@ -75,9 +83,18 @@ func answered(tx *actors.Tx, m *api.StepResult) (first bool, err error) {
 		WHERE order_id = ? AND name = ? AND occurrence = ?`,
 		tx.Now(), refusal, m.Order, m.Name, m.Occurrence)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("step %s of order %q was never asked for", m.Name, m.Order)
+		return false, neverAsked(tx, m, "step")
 	}
 	return false, err
+}
+
+// neverAsked is the fault that the answer to a step is which no order asked for.
+func neverAsked(tx *actors.Tx, m *api.StepResult, what string) error {
+	is, err := known(tx, m.Order)
+	if err == nil && is {
+		err = fmt.Errorf("%s %s of order %q was never asked for", what, m.Name, m.Order)
+	}
+	return err
 }
 
 // undone records the answer to an undo. Nobody waits for it, because the
@@ -94,7 +111,7 @@ func undone(tx *actors.Tx, m *api.StepResult) error {
 		return err
 	}
 	if n == 0 {
-		return fmt.Errorf("undo of %s of order %q was never asked for", m.Name, m.Order)
+		return neverAsked(tx, m, "undo of")
 	}
 	if m.Name != stepCollect {
 		return nil
@@ -138,45 +155,21 @@ func collected(tx *actors.Tx, m *api.StepResult) error {
 	return paid(tx, o)
 }
 
-// fulfilled has what a participant could not deliver refunded, and refunds go on
-// that waited for the answer. Rows C6, L1.
+// fulfilled has what a participant could not deliver refunded, and goes on with
+// refunds that waited for its answer. Rows C6, L1.
 func fulfilled(tx *actors.Tx, m *api.StepResult) error {
-	lacking, err := lackingOf(m)
+	o, err := load(tx, m.Order)
 	if err != nil {
 		return err
 	}
-	if len(lacking) > 0 {
-		o, err := load(tx, m.Order)
-		if err != nil {
-			return err
-		}
-		if err := refundLacking(tx, o, lacking, m.Name == stepSell); err != nil {
-			return err
-		}
+	lacks, err := o.lack(m)
+	if err == nil && lacks {
+		err = cover(tx, o)
 	}
-	return resumeRefunds(tx, m.Order)
-}
-
-// lackingOf are the units that a participant could not deliver: those that were
-// gone when they were paid, or seats of a full course. A refusal is shown by the
-// step.
-func lackingOf(m *api.StepResult) ([]api.CartTake, error) {
-	switch {
-	case len(m.Data) == 0:
-	case m.Name == stepSell:
-		var d api.Sold
-		if err := json.Unmarshal(m.Data, &d); err != nil {
-			return nil, fmt.Errorf("sold: %w", err)
-		}
-		return d.Short, nil
-	case m.Name == stepEnrol:
-		var d api.Enrolled
-		if err := json.Unmarshal(m.Data, &d); err != nil {
-			return nil, fmt.Errorf("enrolled: %w", err)
-		}
-		return d.Refused, nil
+	if err != nil {
+		return err
 	}
-	return nil, nil
+	return resume(tx, o)
 }
 
 // advance asks for the next phase that the order needs, when all steps of the
@@ -212,10 +205,14 @@ func ask(tx *actors.Tx, o *order, p phase) (n int, err error) {
 			continue
 		}
 		n++
-		if _, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
-			asked_at) VALUES (?, ?, ?, 'asked', 1, ?)`, o.ID, s.name, occurrence,
-			tx.Now()); err != nil {
+		fresh, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
+			asked_at) VALUES (?, ?, ?, 'asked', 1, ?) ON CONFLICT DO NOTHING`, o.ID, s.name,
+			occurrence, tx.Now())
+		if err != nil {
 			return n, err
+		}
+		if fresh == 0 {
+			continue // what came before was asked for once more
 		}
 		m := s.do(o, api.Step{Order: o.ID, Name: s.name, Occurrence: occurrence})
 		if err := tx.Send(m); err != nil {
@@ -407,13 +404,18 @@ func overdue(tx *actors.Tx, o *order) error {
 // is what deadlines rely on; timers are only more punctual. Rows S7, E1.
 func sweep(tx *actors.Tx) (more bool, err error) {
 	var ids []string
+	bytes := 0
 	if err := tx.Each(func(r actors.Row) error {
 		var id string
-		err := r.Scan(&id)
-		ids = append(ids, id)
+		var size int
+		if more = len(ids) == actors.SweepLimit || bytes > sweepBytes; more {
+			return nil
+		}
+		err := r.Scan(&id, &size)
+		ids, bytes = append(ids, id), bytes+size
 		return err
-	}, `SELECT id FROM orders WHERE deadline <= ? ORDER BY deadline LIMIT +?`,
-		tx.Now(), actors.SweepLimit); err != nil {
+	}, `SELECT id, length(lines) FROM orders WHERE deadline <= ? ORDER BY deadline LIMIT +?`,
+		tx.Now(), actors.SweepLimit+1); err != nil {
 		return false, err
 	}
 	for _, id := range ids {
@@ -425,5 +427,5 @@ func sweep(tx *actors.Tx) (more bool, err error) {
 			return false, err
 		}
 	}
-	return len(ids) == actors.SweepLimit, nil
+	return more, nil
 }

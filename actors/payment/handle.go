@@ -35,11 +35,35 @@ func configure(tx *actors.Tx, m *api.ConfigurePayments) error {
 // collect has an order's amount paid from now on. Told again, or after the
 // close, it changes nothing.
 func collect(tx *actors.Tx, m *api.CollectPayment) error {
-	_, err := tx.Exec(`INSERT INTO payment
+	n, err := tx.Exec(`INSERT INTO payment
 		(order_id, user, step, occurrence, state, amount, currency, expires_at)
 		VALUES (?, ?, ?, ?, 'open', ?, ?, ?) ON CONFLICT (order_id) DO NOTHING`,
 		m.Order, m.User, m.Name, m.Occurrence, m.Amount.Amount, m.Amount.Currency, m.ExpiresAt)
-	return err
+	if err != nil || n > 0 || !m.Again {
+		return err
+	}
+	return answerAgain(tx, m.Step)
+}
+
+// answerAgain tells the order once more what its payment came to, if it is
+// decided: paid by the attempt's first trade, or closed.
+func answerAgain(tx *actors.Tx, step api.Step) error {
+	var state string
+	var p api.Paid
+	err := tx.Row(`SELECT p.state, p.attempt, coalesce(a.provider, ''), coalesce(a.trade_no, ''),
+		p.amount, p.currency, coalesce(a.paid_at, 0)
+		FROM payment p LEFT JOIN attempt a ON a.id = p.attempt WHERE p.order_id = +?`, step.Order).
+		Scan(&state, &p.Attempt, &p.Provider, &p.TradeNo, &p.Amount.Amount, &p.Amount.Currency,
+			&p.PaidAt)
+	switch {
+	case err != nil:
+		return err
+	case state == api.PaymentPaid:
+		return tx.Send(&api.StepResult{Step: step, Data: api.Raw(&p)})
+	case state == api.PaymentClosed:
+		return tx.Send(&api.StepResult{Step: step, Undo: true})
+	}
+	return nil
 }
 
 // openAttempt gives the shopper the open attempt, or a new one. Row Y2.
@@ -152,7 +176,9 @@ func begin(tx *actors.Tx, a *attempt, tries int) error {
 }
 
 // opened takes the link of an attempt, or the gateway's no. What is not wanted
-// any more by then is closed.
+// any more by then is closed. The first link stays: a gateway that is asked
+// again, because a process ended before its answer was noted, may give another
+// one, or say no to a trade that is paid or closed by then.
 func opened(tx *actors.Tx, o *api.Outcome) error {
 	r, err := decode[api.Opened](o)
 	if err != nil {
@@ -161,6 +187,9 @@ func opened(tx *actors.Tx, o *api.Outcome) error {
 	a, err := load(tx, attemptOf(o.Effect))
 	if err != nil {
 		return fmt.Errorf("outcome of %s: %w", o.Effect, err)
+	}
+	if !a.remoteUnknown() {
+		return nil
 	}
 	if r.Refusal != nil {
 		return notOpened(tx, a, r.Refusal)
@@ -257,6 +286,9 @@ func closePayment(tx *actors.Tx, m *api.ClosePayment) error {
 		return err
 	}
 	if state == api.PaymentPaid || state == api.PaymentClosed {
+		if m.Again {
+			return answerAgain(tx, m.Step)
+		}
 		return nil // answered before
 	}
 	open, err := loadOpen(tx, m.Order)

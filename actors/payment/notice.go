@@ -104,7 +104,8 @@ func heard(tx *actors.Tx, o *api.Outcome) (*attempt, *api.Trade, error) {
 		return nil, nil, fmt.Errorf("outcome of %s: %s", o.Effect, err)
 	}
 	noted, err := observe(tx, a, &t)
-	if err != nil || noted != api.NotedNothing || a.State == api.AttemptPaid {
+	open := noted == api.NotedNothing || noted == api.NotedIncident
+	if err != nil || !open || a.State == api.AttemptPaid {
 		return nil, nil, err
 	}
 	return a, &t, nil
@@ -141,6 +142,9 @@ func captured(tx *actors.Tx, a *attempt, t *api.Trade) (noted string, err error)
 	if a.captured > 0 && tradeNo == a.TradeNo {
 		return a.standing(), compareRefunds(tx, a, t)
 	}
+	if gone, err := goneBefore(tx, a); err != nil || gone {
+		return api.NotedIncident, err
+	}
 	e := &api.PayLogEntry{Kind: api.BookPay, Provider: a.Provider, Order: a.Order, Attempt: a.ID,
 		TradeNo: tradeNo, Amount: a.Amount, At: cmp.Or(t.PaidAt, tx.Now())}
 	fresh, err := book(tx, e)
@@ -157,6 +161,19 @@ func captured(tx *actors.Tx, a *attempt, t *api.Trade) (noted string, err error)
 		return sendBack(tx, a, e, api.IncidentDouble)
 	}
 	return api.NotedPaid, pay(tx, a, e)
+}
+
+// goneBefore tells whether the gateway has said before that all of the money of
+// an attempt went back, at somebody else's word: then it pays nothing, though
+// the news that it came is only heard now. The incident tells of it.
+func goneBefore(tx *actors.Tx, a *attempt) (gone bool, err error) {
+	if a.captured > 0 || a.State != api.AttemptClosed {
+		return false, nil
+	}
+	err = tx.Row(`SELECT EXISTS (SELECT 1 FROM incident WHERE kind = ? AND provider = ?
+		AND attempt = ? AND amount >= ?)`, api.IncidentReturned, a.Provider, a.ID,
+		a.Amount.Amount).Scan(&gone)
+	return gone, err
 }
 
 // standing is what became of the money that was captured first on an attempt.
@@ -223,10 +240,37 @@ func compareRefunds(tx *actors.Tx, a *attempt, t *api.Trade) error {
 	if t.Refunded.Amount <= a.returned {
 		return nil
 	}
+	if settled, err := settleLate(tx, a, t); err != nil || settled {
+		return err
+	}
 	i := about(t, api.IncidentReturned, fmt.Sprintf("the shop knows of refunds of %s",
 		api.Money{Amount: a.returned, Currency: a.Amount.Currency}))
 	i.Order, i.Amount = a.Order, t.Refunded
 	return report(tx, i)
+}
+
+// settleLate books money that came too late or twice, whose refund the gateway
+// refused, and that a person has sent back there since.
+func settleLate(tx *actors.Tx, a *attempt, t *api.Trade) (settled bool, err error) {
+	var number string
+	err = tx.Row(`SELECT number FROM refund WHERE order_id = ? AND attempt = ? AND trade_no = ?
+		AND kind = 'late' AND state = 'refused' AND amount <= ?`, a.Order, a.ID, t.TradeNo,
+		t.Refunded.Amount-a.returned).Scan(&number)
+	if err != nil {
+		if errors.Is(err, actors.ErrNoRows) {
+			err = nil
+		}
+		return false, err
+	}
+	r, err := loadRefund(tx, number)
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.Exec(`UPDATE attempt SET returned = returned + ? WHERE id = ?`,
+		r.amount.Amount, a.ID); err != nil {
+		return false, err
+	}
+	return true, r.done(tx, a, tx.Now())
 }
 
 // book writes a row of the pay log, whose trigger counts a capture. It is not

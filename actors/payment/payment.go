@@ -23,7 +23,7 @@ var schema string
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "payment",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Collects what orders are owed, and sends money back.",
 		Schema:      schema,
 		Commands: []actors.Command{
@@ -32,6 +32,7 @@ func Spec() *actors.Spec {
 			actors.On(release),
 			actors.On(openAttempt),
 			actors.On(noteTrade),
+			actors.On(noteRefund),
 			actors.On(noteIncident),
 			actors.On(refund),
 			actors.On(configure),
@@ -50,7 +51,8 @@ func Spec() *actors.Spec {
 			api.EffectPayClose:  closed,
 			api.EffectPayRefund: refunded,
 		},
-		Again: []string{api.EffectPayQuery, api.EffectPayClose, api.EffectPayRefund},
+		Again: []string{api.EffectPayOpen, api.EffectPayQuery, api.EffectPayClose,
+			api.EffectPayRefund},
 	}
 }
 

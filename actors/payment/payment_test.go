@@ -374,6 +374,32 @@ func TestOpenedTooLate(t *testing.T) {
 	b.wantAnswers("undone")
 }
 
+// ACCEPT Y2 M4: a process that ends after the gateway's answer has it asked
+// again. Another link, or a no because the trade is paid by then, changes
+// nothing; a link after a no is of a trade that must be closed.
+func TestOpenedAgain(t *testing.T) {
+	b := newBench(t)
+	no := api.Refuse(api.CodeNotPayable, "ACQ.TRADE_HAS_SUCCESS")
+	link := api.Link{QRCode: "https://qr.example/1"}
+	a := b.open(b.collect(), api.PayAlipay, api.ProductQR)
+	b.outcome("open-"+a.ID, api.Opened{Link: link})
+	for _, other := range []api.Opened{{Refusal: no}, {Link: api.Link{QRCode: "https://qr.example/2"}}} {
+		b.outcome("open-"+a.ID, other)
+		if now := b.attempt(a.ID); now.Link != link || now.State != api.AttemptOpen ||
+			now.Problem != nil {
+			t.Errorf("attempt after %+v: %+v", other, now)
+		}
+	}
+	a = b.open(b.collect(), api.PayAlipay, api.ProductQR)
+	b.outcome("open-"+a.ID, api.Opened{Refusal: no})
+	b.wantEffects()
+	b.outcome("open-"+a.ID, api.Opened{Link: link})
+	b.wantEffects("cls-" + a.ID)
+	if now := b.attempt(a.ID); now.State != api.AttemptClosed {
+		t.Errorf("attempt: %+v", now)
+	}
+}
+
 // ACCEPT Y3 Y4 Y6: a notice pays the order once, however often and by whatever
 // way it comes, also as TRADE_FINISHED a year later.
 func TestPaidOnce(t *testing.T) {

@@ -2,6 +2,7 @@ package payment
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -59,6 +60,9 @@ func refund(tx *actors.Tx, m *api.RefundPayment) error {
 			return fmt.Errorf("refund %s of %s came again as %s of order %s", m.Refund,
 				known.amount, m.Amount, m.Order)
 		}
+		if m.Again {
+			return answerRefund(tx, known)
+		}
 		return nil
 	}
 	if !errors.Is(err, actors.ErrNoRows) {
@@ -80,6 +84,27 @@ func refund(tx *actors.Tx, m *api.RefundPayment) error {
 		return err
 	}
 	return r.begin(tx, a, m.Reason)
+}
+
+// answerRefund tells the order once more what its refund came to, if it is
+// decided.
+func answerRefund(tx *actors.Tx, r *refundRow) error {
+	switch r.state {
+	case "done":
+		return tx.Send(&api.StepResult{Step: r.step})
+	case "refused":
+		var problem string
+		if err := tx.Row(`SELECT problem FROM refund WHERE number = ?`, r.number).
+			Scan(&problem); err != nil {
+			return err
+		}
+		answer := &api.StepResult{Step: r.step, Refusal: new(api.Error)}
+		if err := json.Unmarshal([]byte(problem), answer.Refusal); err != nil {
+			return fmt.Errorf("stored refusal: %w", err)
+		}
+		return tx.Send(answer)
+	}
+	return nil
 }
 
 // reserve takes the amount from what is left of the order's payment, and
@@ -159,28 +184,84 @@ func refunded(tx *actors.Tx, o *api.Outcome) error {
 		TradeNo: r.tradeNo, Refunded: out.Total}); err != nil {
 		return err
 	}
-	return r.done(tx, a)
+	return r.done(tx, a, cmp.Or(max(out.At, 0), tx.Now()))
 }
 
 // again takes a further outcome of a refund that is decided. The totals of
 // repeated tries differ when there were other refunds between them; money that
-// went back after a no is for a person to look at.
+// went back after a no, or came back, is for a person to look at.
 func (r *refundRow) again(tx *actors.Tx, a *attempt, out *api.RefundOutcome) error {
-	if (r.state == "done") == (out.Refusal == nil) {
+	i := &api.PaymentIncident{Provider: a.Provider, Attempt: a.ID, Order: a.Order,
+		TradeNo: r.number, Amount: r.amount}
+	switch {
+	case (r.state == "done") == (out.Refusal == nil):
 		return nil
+	case out.Refusal == nil && r.kind == kindLate:
+		_, err := settleLate(tx, a, &api.Trade{TradeNo: r.tradeNo, Refunded: api.Money{
+			Amount: a.returned + r.amount.Amount}})
+		return err
+	case out.Refusal == nil:
+		i.Kind, i.Text = api.IncidentReturned, "the refund was refused, and then it was done"
+	default:
+		i.Kind, i.Text = api.IncidentFailed, "the refund was done, and then it failed: "+
+			out.Refusal.Message
 	}
-	return report(tx, &api.PaymentIncident{Kind: api.IncidentReturned, Provider: a.Provider,
-		Attempt: a.ID, Order: a.Order, TradeNo: r.number, Amount: r.amount,
-		Text: "the refund was " + r.state + ", and then the gateway said otherwise"})
+	return report(tx, i)
 }
 
-// done books money that went back and answers the order.
-func (r *refundRow) done(tx *actors.Tx, a *attempt) error {
-	if _, err := tx.Exec(`UPDATE refund SET state = 'done' WHERE number = ?`, r.number); err != nil {
+// noteRefund takes a notice that a refund has failed. Row Y9.
+func noteRefund(tx *actors.Tx, m *api.NoteRefund) error {
+	switch {
+	case m.Provider != api.PayAlipay && m.Provider != api.PayStripe:
+		return invalid("provider", "must be %s or %s", api.PayAlipay, api.PayStripe)
+	case m.Refund == "" || len(m.Refund) > maxNumber:
+		return invalid("refund", "needs 1 to %d characters", maxNumber)
+	}
+	r, err := loadRefund(tx, m.Refund)
+	if errors.Is(err, actors.ErrNoRows) || err == nil && r.attempt == "" {
+		return noteUnknown(tx, m)
+	}
+	if err != nil {
+		return err
+	}
+	a, err := load(tx, r.attempt)
+	if err != nil {
+		return err
+	}
+	if a.Provider != m.Provider {
+		return noteUnknown(tx, m)
+	}
+	failed := api.Refuse(api.CodeRefundRefused, "refund %.255s has failed: %.255s", m.Ref,
+		m.Reason)
+	if r.state == "open" {
+		err = r.refuse(tx, a, failed)
+	} else {
+		err = r.again(tx, a, &api.RefundOutcome{Refusal: failed})
+	}
+	if err != nil {
+		return err
+	}
+	return tx.Reply(&api.Noted{Result: api.NotedIncident})
+}
+
+// noteUnknown records a notice about a refund that was not asked for here.
+func noteUnknown(tx *actors.Tx, m *api.NoteRefund) error {
+	i := &api.PaymentIncident{Kind: api.IncidentUnknown, Provider: m.Provider, TradeNo: m.Refund,
+		Text: "no such refund was asked for, and " + m.Ref + " has failed"}
+	if err := report(tx, i); err != nil {
+		return err
+	}
+	return tx.Reply(&api.Noted{Result: api.NotedIncident})
+}
+
+// done books money that went back at a time, and answers the order.
+func (r *refundRow) done(tx *actors.Tx, a *attempt, at api.Time) error {
+	if _, err := tx.Exec(`UPDATE refund SET state = 'done', problem = NULL WHERE number = ?`,
+		r.number); err != nil {
 		return err
 	}
 	e := &api.PayLogEntry{Kind: api.BookRefund, Provider: a.Provider, Order: a.Order,
-		Attempt: a.ID, TradeNo: r.tradeNo, Refund: r.number, Amount: r.amount, At: tx.Now()}
+		Attempt: a.ID, TradeNo: r.tradeNo, Refund: r.number, Amount: r.amount, At: at}
 	if fresh, err := book(tx, e); err != nil || !fresh {
 		return cmp.Or(err, fmt.Errorf("refund %s stands in the log", r.number))
 	}

@@ -3,6 +3,7 @@ package shipping
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"ordo/actors"
@@ -45,49 +46,96 @@ func create(tx *actors.Tx, m *api.CreateShipment) error {
 	})
 }
 
-// cancel takes refunded units out of a shipment that has not left.
+// cancel takes refunded units out of a shipment, as far as they have not left,
+// and answers which these were: money goes back only when that is known.
 func cancel(tx *actors.Tx, m *api.CancelShipment) error {
 	return tx.Do(m.Step, func() (any, error) {
 		p, err := find(tx, m.Order)
-		if errors.Is(err, actors.ErrNoRows) || err == nil && p.State != api.ShipmentCreated {
+		if errors.Is(err, actors.ErrNoRows) {
 			return nil, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if !takeOut(p, m.Lines) {
+		took := takeOut(p, m.Lines)
+		if len(took) == 0 {
 			return nil, nil
 		}
 		if len(p.Lines) == 0 {
 			p.State = api.ShipmentCancelled
 		}
-		if _, err := tx.Exec(`UPDATE shipment SET lines = ?, state = ? WHERE n = ?`,
-			string(api.Raw(p.Lines)), p.State, p.n); err != nil || p.State == api.ShipmentCreated {
+		if err := keep(tx, p); err != nil {
 			return nil, err
 		}
-		return nil, tell(tx, api.EventShipmentCancelled, p)
+		if p.State == api.ShipmentCancelled {
+			err = tell(tx, api.EventShipmentCancelled, p)
+		}
+		return &api.Recalled{Lines: took}, err
 	})
 }
 
-// takeOut removes units from the lines, and lines that have none left, and
-// tells whether there were any.
-func takeOut(p *parcel, units []api.CartTake) (changed bool) {
+// restore gives a shipment back what was taken out for a refund that failed.
+// What has left can't be opened again: then the units are noted as unsent.
+func restore(tx *actors.Tx, m *api.RestoreShipment) error {
+	return tx.Undo(m.Step, func() error {
+		p, err := find(tx, m.Order)
+		if err != nil {
+			return err
+		}
+		for _, l := range m.Lines {
+			i := slices.IndexFunc(p.Lines, func(at api.ShipLine) bool { return at.SKU == l.SKU })
+			if i < 0 {
+				i = len(p.Lines)
+				p.Lines = append(p.Lines, api.ShipLine{SKU: l.SKU, Name: l.Name})
+			}
+			if p.Shipped > 0 {
+				p.Lines[i].Unsent += l.Quantity
+			} else {
+				p.Lines[i].Quantity += l.Quantity
+			}
+		}
+		again := p.State == api.ShipmentCancelled
+		if again {
+			p.State = api.ShipmentCreated
+		}
+		if err := keep(tx, p); err != nil || !again {
+			return err
+		}
+		return tell(tx, api.EventShipmentCreated, p)
+	})
+}
+
+// keep writes what has become of a shipment's lines, and its state.
+func keep(tx *actors.Tx, p *parcel) error {
+	_, err := tx.Exec(`UPDATE shipment SET lines = ?, state = ? WHERE n = ?`,
+		string(api.Raw(p.Lines)), p.State, p.n)
+	return err
+}
+
+// takeOut removes units that have not left from the lines, and lines that have
+// none left, and answers which these were.
+func takeOut(p *parcel, units []api.CartTake) (took []api.CartTake) {
 	out := make(map[string]int64, len(units))
 	for _, u := range units {
 		out[u.SKU] += max(u.Quantity, 0)
 	}
 	left := make([]api.ShipLine, 0, len(p.Lines))
 	for _, l := range p.Lines {
-		n := min(out[l.SKU], l.Quantity)
-		out[l.SKU] -= n
-		l.Quantity -= n
-		changed = changed || n > 0
-		if l.Quantity > 0 {
+		here := &l.Quantity
+		if p.Shipped > 0 {
+			here = &l.Unsent
+		}
+		if n := min(out[l.SKU], *here); n > 0 {
+			*here -= n
+			out[l.SKU] -= n
+			took = append(took, api.CartTake{SKU: l.SKU, Quantity: n})
+		}
+		if l.Quantity > 0 || l.Unsent > 0 {
 			left = append(left, l)
 		}
 	}
 	p.Lines = left
-	return changed
+	return took
 }
 
 // ship hands a shipment to the carrier and sets the time at which it counts as

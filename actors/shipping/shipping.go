@@ -29,6 +29,7 @@ func Spec() *actors.Spec {
 			actors.On(configure),
 			actors.On(create),
 			actors.On(cancel),
+			actors.On(restore),
 			actors.On(ship),
 			actors.On(receive),
 		},

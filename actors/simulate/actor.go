@@ -84,7 +84,7 @@ func (a *actor) open() {
 	engine, err := actors.OpenEngineOn(a.spec, a.file, w.text)
 	w.must(err)
 	if first || a.takeOver {
-		w.must(engine.NewEpoch())
+		w.must(engine.NewEpoch(actors.CutTakeOver, "simulated"))
 		if !first {
 			w.say(a.name, "starts under a new epoch")
 		}

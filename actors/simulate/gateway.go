@@ -235,19 +235,20 @@ func (p *provider) Close(ctx context.Context, a *api.Attempt) (*api.Trade, error
 }
 
 // Refund implements gateway.Gateway.
-func (p *provider) Refund(_ context.Context, c *api.GatewayCall) (api.Money, error) {
+func (p *provider) Refund(_ context.Context, c *api.GatewayCall) (
+	out api.RefundOutcome, err error) {
 	w, t := p.w, p.known(&c.Attempt)
 	if t == nil || t.number == "" {
 		w.broken("refund", "refund %s of attempt %s, which was never paid", w.brief(c.Refund),
 			w.brief(c.Attempt.ID))
 	}
 	if w.fault(callUnknown, 6) {
-		return api.Money{}, errTimeout
+		return out, errTimeout
 	}
 	if _, ok := t.refunds[c.Refund]; !ok {
 		if t.refused[c.Refund] || w.fault(refundRefused, 3) {
 			t.refused[c.Refund] = true
-			return api.Money{}, api.Refuse(api.CodeRefundRefused, "the provider refuses")
+			return out, api.Refuse(api.CodeRefundRefused, "the provider refuses")
 		}
 		t.refunds[c.Refund] = c.RefundAmount.Amount
 		if t.returned() > t.captured() {
@@ -263,13 +264,14 @@ func (p *provider) Refund(_ context.Context, c *api.GatewayCall) (api.Money, err
 			t.refunds[c.Refund], c.RefundAmount.Amount)
 	}
 	if w.fault(refundUnknown, 3) {
-		return api.Money{}, errTimeout
+		return out, errTimeout
 	}
-	return api.Money{Amount: t.returned(), Currency: t.Amount.Currency}, nil
+	out.Total = api.Money{Amount: t.returned(), Currency: t.Amount.Currency}
+	return out, nil
 }
 
 // Notice implements gateway.Gateway; it is not used.
-func (p *provider) Notice(http.Header, []byte) (*api.Trade, *api.PaymentIncident) {
+func (p *provider) Notice(http.Header, []byte) (api.Message, *api.PaymentIncident) {
 	return nil, nil
 }
 

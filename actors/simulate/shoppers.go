@@ -300,7 +300,7 @@ func (w *world) askRefund(o *anOrder) {
 		ID: api.DeriveID(api.PrefixRefund, time.Unix(0, w.now), fmt.Sprintf("%d/%d", w.Seed,
 			w.shop.count))}
 	if w.odds(3) {
-		m.User, m.By, m.Reason = "", support, "damaged"
+		m.User, m.By, m.Reason, m.Returned = "", support, "damaged", w.odds(4)
 	}
 	if !w.odds(3) {
 		for range 1 + w.n(2) {

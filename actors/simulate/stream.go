@@ -67,10 +67,10 @@ func (s *stream) cut(keep int) (lost int) {
 	return lost
 }
 
-// Created implements bus.History.
+// Created implements bus.StreamView.
 func (s *stream) Created() int64 { return s.created }
 
-// Bounds implements bus.History.
+// Bounds implements bus.StreamView.
 func (s *stream) Bounds() (first, last uint64, at int64) {
 	if len(s.messages) == 0 {
 		return 1, 0, 0
@@ -78,7 +78,7 @@ func (s *stream) Bounds() (first, last uint64, at int64) {
 	return 1, uint64(len(s.messages)), int64(s.messages[0].At)
 }
 
-// At implements bus.History.
+// At implements bus.StreamView.
 func (s *stream) At(_ context.Context, seq uint64) (*bus.Entry, error) {
 	if seq == 0 || seq > uint64(len(s.messages)) || s.messages[seq-1].gone {
 		return nil, nil
@@ -87,7 +87,7 @@ func (s *stream) At(_ context.Context, seq uint64) (*bus.Entry, error) {
 	return &bus.Entry{Seq: seq, At: int64(m.At), ID: m.ID}, nil
 }
 
-// From implements bus.History.
+// From implements bus.StreamView.
 func (s *stream) From(ctx context.Context, seq uint64) (*bus.Entry, error) {
 	for ; seq <= uint64(len(s.messages)); seq++ {
 		if e, err := s.At(ctx, seq); e != nil || err != nil {

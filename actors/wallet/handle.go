@@ -71,15 +71,19 @@ func isCurrency(s string) bool {
 	return len(s) == 3 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
 }
 
-// debit takes the part of an order that is paid by balance.
+// placeOfDebit is where an order says what to take.
+const placeOfDebit = "balance"
+
+// debit takes the part of an order that is paid by balance. The order keeps a
+// refusal, whose place is the order's field.
 func debit(tx *actors.Tx, m *api.Debit) error {
 	return tx.Do(m.Step, func() (any, error) {
 		if m.Amount.Amount < 1 || m.Amount.Amount > api.MaxAmount {
 			return nil, api.Refuse(api.CodeInvalid, "is not between 1 and %d",
-				int64(api.MaxAmount)).At("amount")
+				int64(api.MaxAmount)).At(placeOfDebit)
 		}
 		if !isCurrency(m.Amount.Currency) {
-			return nil, api.Refuse(api.CodeInvalid, "is not money").At("amount")
+			return nil, api.Refuse(api.CodeInvalid, "is not money").At(placeOfDebit)
 		}
 		p := &posting{user: m.User, shop: ShopSales, occurrence: m.Occurrence,
 			WalletEntry: api.WalletEntry{Kind: api.EntryDebit, Order: m.Order,
@@ -194,8 +198,12 @@ func take(tx *actors.Tx, p *posting) error {
 	if err != nil && !errors.Is(err, actors.ErrNoRows) {
 		return err
 	}
+	place := "amount"
+	if p.Kind == api.EntryDebit {
+		place = placeOfDebit
+	}
 	return api.Refuse(api.CodeBalanceTooLow, "the wallet holds %s", left.Balance).
-		At("amount").With(&left)
+		At(place).With(&left)
 }
 
 // give raises the user's account, which it opens when there is none. A credit

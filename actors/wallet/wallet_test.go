@@ -65,10 +65,10 @@ func wantDone(t *testing.T, r api.StepResult) {
 	}
 }
 
-func wantTooLow(t *testing.T, r *api.Error, left api.Money) {
+func wantTooLow(t *testing.T, place string, r *api.Error, left api.Money) {
 	t.Helper()
 	var data api.BalanceLeft
-	if r == nil || r.Code != api.CodeBalanceTooLow {
+	if r == nil || r.Code != api.CodeBalanceTooLow || r.Place != place {
 		t.Fatalf("answered %v, want %s", r, api.CodeBalanceTooLow)
 	}
 	if err := json.Unmarshal(r.Data, &data); err != nil || data.Balance != left {
@@ -160,10 +160,11 @@ func TestCredit(t *testing.T) {
 	if got := entries(a, &api.ListWalletEntries{User: ann, Unit: "GBP"}); got[0] != e {
 		t.Fatalf("newest entry %+v, outcome %+v", got[0], e)
 	}
-	wantTooLow(t, a.Edge("too much", credit(ann, gbp(-601))).Refusal, gbp(600))
-	wantTooLow(t, a.Edge("points too", credit(ann, points(-71))).Refusal, points(70))
-	wantTooLow(t, a.Edge("none", credit(bob, gbp(-1))).Refusal, gbp(0))
-	wantTooLow(t, a.Edge("none in euro", credit(ann, api.Money{Amount: -1, Currency: "EUR"})).
+	wantTooLow(t, "amount", a.Edge("too much", credit(ann, gbp(-601))).Refusal, gbp(600))
+	wantTooLow(t, "amount", a.Edge("points too", credit(ann, points(-71))).Refusal, points(70))
+	wantTooLow(t, "amount", a.Edge("none", credit(bob, gbp(-1))).Refusal, gbp(0))
+	owed := api.Money{Amount: -1, Currency: "EUR"}
+	wantTooLow(t, "amount", a.Edge("none in euro", credit(ann, owed)).
 		Refusal, api.Money{Currency: "EUR"})
 	a.MustEdge("all", credit(ann, gbp(-600)))
 	wantHolds(a, ann, 0, 70)
@@ -213,15 +214,15 @@ func TestDebit(t *testing.T) {
 	wantDone(t, debit(a, "ord_1", ann, gbp(400)))
 	wantDone(t, debit(a, "ord_1", ann, gbp(400))) // told again
 	wantHolds(a, ann, 600, 0)
-	wantTooLow(t, debit(a, "ord_2", ann, gbp(601)).Refusal, gbp(600))
-	wantTooLow(t, debit(a, "ord_3", bob, gbp(1)).Refusal, gbp(0))
-	wantTooLow(t, debit(a, "ord_4", wallet.ShopIssued, gbp(1)).Refusal, gbp(0))
+	wantTooLow(t, "balance", debit(a, "ord_2", ann, gbp(601)).Refusal, gbp(600))
+	wantTooLow(t, "balance", debit(a, "ord_3", bob, gbp(1)).Refusal, gbp(0))
+	wantTooLow(t, "balance", debit(a, "ord_4", wallet.ShopIssued, gbp(1)).Refusal, gbp(0))
 	euro := api.Money{Amount: 1, Currency: "EUR"}
-	wantTooLow(t, debit(a, "ord_5", ann, euro).Refusal, api.Money{Currency: "EUR"})
+	wantTooLow(t, "balance", debit(a, "ord_5", ann, euro).Refusal, api.Money{Currency: "EUR"})
 	wantDone(t, debit(a, "ord_6", ann, gbp(600))) // the last penny
 	wantHolds(a, ann, 0, 0)
 	a.MustEdge("more", credit(ann, gbp(5000)))
-	wantTooLow(t, debit(a, "ord_2", ann, gbp(601)).Refusal, gbp(600)) // the answer stays
+	wantTooLow(t, "balance", debit(a, "ord_2", ann, gbp(601)).Refusal, gbp(600)) // the answer stays
 	wantHolds(a, ann, 5000, 0)
 	wantBalanced(a)
 }
@@ -233,7 +234,7 @@ func TestDebitOfNoAmount(t *testing.T) {
 	for i, amount := range []api.Money{gbp(0), gbp(-5), gbp(-1 << 63), gbp(api.MaxAmount + 1),
 		points(5), {Amount: 5}} {
 		r := debit(a, fmt.Sprintf("ord_%d", i), ann, amount)
-		if r.Refusal == nil || r.Refusal.Code != api.CodeInvalid || r.Refusal.Place != "amount" {
+		if r.Refusal == nil || r.Refusal.Code != api.CodeInvalid || r.Refusal.Place != "balance" {
 			t.Errorf("%v: %v", amount, r.Refusal)
 		}
 	}
@@ -260,7 +261,7 @@ func TestReturn(t *testing.T) {
 		t.Fatalf("a debit overtaken by its return: %+v", late)
 	}
 
-	wantTooLow(t, debit(a, "ord_4", ann, gbp(901)).Refusal, gbp(900))
+	wantTooLow(t, "balance", debit(a, "ord_4", ann, gbp(901)).Refusal, gbp(900))
 	giveBack(a, "ord_4") // nothing was taken
 	wantHolds(a, ann, 900, 0)
 	wantBalanced(a)

@@ -6,11 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"ordo/api"
-	"ordo/bus"
 )
 
 func (s *Server) adminRoutes() {
@@ -37,8 +35,12 @@ func (s *Server) adminRoutes() {
 		"Cancel an order with a reason"), s.cancelAnyOrder)
 	route(s, s.op("list-dead", "GET /admin/v1/dead", support,
 		"Messages that an actor could not handle, newest first"), s.listDead)
+	route(s, s.op("get-dead", "GET /admin/v1/dead/{actor}/{n}", support,
+		"A dead letter with all of its error"), s.getDead)
 	route(s, s.op("settle-dead", "POST /admin/v1/dead/{actor}/{n}/{what}", support,
 		"Send a dead letter again, or dismiss it"), s.settleDead)
+	route(s, s.op("get-audit", "GET /admin/v1/audit", support,
+		"What the standing audit finds not to add up, a thousand at most"), s.getAudit)
 	route(s, s.op("list-journal", "GET /admin/v1/journal", support,
 		"Events about orders, oldest first"), s.listJournal)
 }
@@ -313,53 +315,6 @@ func (s *Server) cancelAnyOrder(ctx context.Context, in *cancelAnyInput) (
 	*answer[passed[api.Order]], error) {
 	return s.cancel(ctx, &api.CancelOrder{Order: in.ID, By: callerOf(ctx).User,
 		Reason: in.Body.Reason})
-}
-
-type deadInput struct {
-	PageQuery
-	Actor string `query:"actor" required:"true" maxLength:"32" doc:"Whose dead letters."`
-	State string `query:"state" enum:"open,retried,dismissed"`
-}
-
-// listDead is row M5.
-func (s *Server) listDead(ctx context.Context, in *deadInput) (
-	*answer[passed[api.LetterList]], error) {
-	if err := checkActor(in.Actor); err != nil {
-		return nil, err
-	}
-	q := &api.ListLetters{Page: in.page(), State: in.State}
-	var out passed[api.LetterList]
-	err := s.Edge.AskActor(ctx, api.Route{Actor: in.Actor, Verb: api.EndpointDead}, q, &out.JSON)
-	if err != nil {
-		return nil, err
-	}
-	return &answer[passed[api.LetterList]]{out}, nil
-}
-
-type settleInput struct {
-	Actor string `path:"actor" maxLength:"32"`
-	N     int64  `path:"n" minimum:"1"`
-	What  string `path:"what" enum:"retry,dismiss"`
-}
-
-func (s *Server) settleDead(ctx context.Context, in *settleInput) (*none, error) {
-	if err := checkActor(in.Actor); err != nil {
-		return nil, err
-	}
-	verb := api.VerbRetryDead
-	if in.What == "dismiss" {
-		verb = api.VerbDismissDead
-	}
-	return nil, s.Edge.DoVerb(ctx, api.Route{Actor: in.Actor, Verb: verb}, api.NewID("dead"),
-		&api.LetterRef{N: in.N}, nil)
-}
-
-// checkActor comes before the name becomes part of a subject.
-func checkActor(name string) error {
-	if !slices.Contains(bus.ActorNames(), name) {
-		return api.Refuse(api.CodeNotFound, "there is no such actor").At("actor")
-	}
-	return nil
 }
 
 type journalInput struct {

@@ -154,8 +154,18 @@ func TestSupportViews(t *testing.T) {
 		want(200)); len(list.Letters) != 0 {
 		t.Errorf("dead letters %+v", list)
 	}
-	s.admin("POST", "/admin/v1/dead/goods/1/retry", nil).refused(404, api.CodeNotFound)
-	s.admin("POST", "/admin/v1/dead/none/1/dismiss", nil).refused(404, api.CodeNotFound)
+	why := object{"reason": "a try"}
+	s.admin("GET", "/admin/v1/dead/goods/1", nil).refused(404, api.CodeNotFound)
+	s.admin("POST", "/admin/v1/dead/goods/1/retry", why).refused(404, api.CodeNotFound)
+	s.admin("POST", "/admin/v1/dead/none/1/dismiss", why).refused(404, api.CodeNotFound)
+	if p := s.admin("POST", "/admin/v1/dead/goods/1/dismiss", object{"reason": ""}).
+		refused(422, api.CodeInvalid); p.Place != "reason" {
+		t.Errorf("place %q", p.Place)
+	}
+	if found := decode[struct{ Items []any }](s.admin("GET", "/admin/v1/audit", nil).
+		want(200)); found.Items == nil || len(found.Items) != 0 {
+		t.Errorf("deviations %+v", found)
+	}
 	s.admin("GET", "/admin/v1/orders/"+id, nil).want(200)
 }
 

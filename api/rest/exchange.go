@@ -56,12 +56,23 @@ func begin(w http.ResponseWriter, r *http.Request) *exchange {
 	}
 	if r.Body != nil && r.Body != http.NoBody {
 		x.r.Body = requestBody{x, r.Body}
+		x.boundBody()
 	}
 	return x
 }
 
-// end sends what was held back.
+// boundBody bounds the time until the body is there. Whoever answers later than
+// that calls bodyRead first. A writer that has no deadlines, as tests have, is
+// read from memory.
+func (x *exchange) boundBody() {
+	if x.r.Body != nil && x.r.Body != http.NoBody {
+		_ = x.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
+}
+
+// end sends what was held back. What is left of the body net/http reads then.
 func (x *exchange) end() {
+	x.boundBody()
 	if !x.streaming {
 		x.send()
 	}

@@ -7,13 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"ordo/api"
 )
@@ -24,8 +21,6 @@ const (
 	maxBatchSKUs     = 500
 	maxBatchBytes    = api.MaxMessage - 32<<10
 	maxRowErrors     = 100
-	// maxExport is the most products of an export.
-	maxExport = 100_000
 )
 
 func (s *Server) importRoutes() {
@@ -66,12 +61,15 @@ type RowError struct {
 // apart by their number, so that a repeat with the same key sends the same.
 func (s *Server) importProducts(ctx context.Context, in *importInput) (
 	*answer[imported], error) {
-	products, rows, err := ParseCSV(bytes.NewReader(in.RawBody), s.Currency)
+	t, err := readProducts(bytes.NewReader(in.RawBody), s.Currency)
 	if err != nil {
 		return nil, err
 	}
-	id, out := in.messageID(ctx, "import"), imported{Rows: rows}
-	for n, batch := range batches(products) {
+	if err := s.checkOwners(ctx, t.list, t.skus, "sku"); err != nil {
+		return nil, err
+	}
+	id, out := in.messageID(ctx, "import"), imported{Rows: t.rows}
+	for n, batch := range batches(t.list) {
 		if err := s.do(ctx, id+"-"+strconv.Itoa(n), &api.PutProducts{Products: batch},
 			nil); err != nil {
 			if refusal := api.AsError(err); refusal != nil && n > 0 {
@@ -85,6 +83,44 @@ func (s *Server) importProducts(ctx context.Context, in *importInput) (
 		}
 	}
 	return &answer[imported]{out}, nil
+}
+
+// checkOwners refuses SKUs that belong to another product already, which only
+// goods knows, before anything is sent; rows has their rows in the file.
+func (s *Server) checkOwners(ctx context.Context, products []api.Product, rows map[string]int,
+	column string) error {
+	owner := map[string]string{}
+	var ids []string
+	for i := range products {
+		for j := range products[i].SKUs {
+			id := products[i].SKUs[j].ID
+			owner[id], ids = products[i].ID, append(ids, id)
+		}
+	}
+	var bad []RowError
+	for part := range slices.Chunk(ids, maxBatchSKUs) {
+		var known api.SKUList
+		if err := s.Edge.Ask(ctx, &api.GetSKUs{IDs: part}, &known); err != nil {
+			return err
+		}
+		for i := range known.SKUs {
+			if sku := &known.SKUs[i]; sku.Product != owner[sku.ID] && len(bad) < maxRowErrors {
+				bad = append(bad, RowError{rows[sku.ID], column,
+					fmt.Sprintf("SKU %s belongs to product %s", sku.ID, sku.Product)})
+			}
+		}
+	}
+	return refuseRows(bad)
+}
+
+// refuseRows is the refusal of a file with bad rows, nil when there are none.
+func refuseRows(bad []RowError) error {
+	if len(bad) == 0 {
+		return nil
+	}
+	e := bad[0]
+	return api.Refuse(api.CodeInvalid, "row %d: %s", e.Row, e.Message).
+		At(strings.TrimSuffix(fmt.Sprintf("rows[%d].%s", e.Row, e.Place), ".")).With(bad)
 }
 
 // batches cuts products into lists that fit a message.
@@ -111,12 +147,21 @@ func batches(products []api.Product) [][]api.Product {
 // the number of rows. Prices are decimal numbers of the currency. When any row
 // is bad it refuses with CodeInvalid, with up to 100 RowErrors in Data.
 func ParseCSV(r io.Reader, currency string) ([]api.Product, int, error) {
+	t, err := readProducts(r, currency)
+	if err != nil {
+		return nil, 0, err
+	}
+	return t.list, t.rows, nil
+}
+
+// readProducts is ParseCSV with the rows where everything stands.
+func readProducts(r io.Reader, currency string) (*table, error) {
 	t := &table{currency: currency, skus: map[string]int{}, products: map[string]int{}}
 	in := csv.NewReader(r)
 	in.ReuseRecord = true
 	header, err := in.Read()
 	if err != nil {
-		return nil, 0, api.Refuse(api.CodeInvalid, "the first row names the columns: %v", err)
+		return nil, api.Refuse(api.CodeInvalid, "the first row names the columns: %v", err)
 	}
 	t.readHeader(header)
 	for len(t.errors) < maxRowErrors && t.columns != nil {
@@ -135,13 +180,13 @@ func ParseCSV(r io.Reader, currency string) ([]api.Product, int, error) {
 			continue
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		t.rows++
 		t.readRow(rec)
 	}
 	t.checkProducts()
-	return t.list, t.rows, t.refusal()
+	return t, refuseRows(t.errors)
 }
 
 // table is a CSV file being read.
@@ -163,15 +208,6 @@ func (t *table) refuse(place, format string, args ...any) {
 	}
 }
 
-func (t *table) refusal() error {
-	if len(t.errors) == 0 {
-		return nil
-	}
-	e := t.errors[0]
-	return api.Refuse(api.CodeInvalid, "row %d: %s", e.Row, e.Message).
-		At(strings.TrimSuffix(fmt.Sprintf("rows[%d].%s", e.Row, e.Place), ".")).With(t.errors)
-}
-
 var needed = [...]string{"sku", "spu", "name", "price"}
 
 var optional = [...]string{"product_name", "stock", "categories", "picture", "max_per_order",
@@ -183,7 +219,7 @@ func (t *table) readHeader(header []string) {
 	for i, name := range header {
 		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
 		prefix, more, _ := strings.Cut(name, ":")
-		named := (prefix == "option" || prefix == "attribute") && !isBlank(more) && len(more) <= 50
+		named := (prefix == "option" || prefix == "attribute") && api.IsName(more, api.MaxDetailName)
 		if prefix == "option" {
 			options++
 		}
@@ -305,8 +341,7 @@ func (t *table) named(p *api.Product, sku *api.SKU, column, text string) {
 }
 
 func (t *table) text(column, s string, least, most int) string {
-	if n := utf8.RuneCountInString(s); n < least || n > most || !utf8.ValidString(s) ||
-		strings.IndexFunc(s, unicode.IsControl) >= 0 {
+	if len(s) < least || !api.IsText(s, most) {
 		t.refuse(column, "it is one line of %d to %d characters", least, most)
 	}
 	return s
@@ -314,17 +349,10 @@ func (t *table) text(column, s string, least, most int) string {
 
 // code reads a code of the shop's own, as goods allows it.
 func (t *table) code(column, s string) string {
-	if !isCode(s) {
+	if !api.IsCode(s) {
 		t.refuse(column, `it is 1 to 64 plain characters without " \ < > and &`)
 	}
 	return s
-}
-
-// isCode tells whether goods takes s as a code.
-func isCode(s string) bool {
-	plain := func(c rune) bool { return c >= ' ' && c <= '~' && !strings.ContainsRune(`"\<>&`, c) }
-	return len(s) >= 1 && len(s) <= 64 && strings.TrimSpace(s) == s &&
-		!strings.ContainsFunc(s, func(c rune) bool { return !plain(c) })
 }
 
 func (t *table) price(s string) api.Money {
@@ -395,87 +423,8 @@ func (t *table) checkProducts() {
 			t.refuse("categories", "a product has at most 20 categories")
 		case len(p.Attributes) > 50:
 			t.refuse("", "a product has at most 50 attributes")
+		case len(api.Raw(p)) > maxBatchBytes:
+			t.refuse("spu", "the product with its SKUs has more than %d bytes", maxBatchBytes)
 		}
 	}
-}
-
-// exported answers a CSV file.
-type exported struct {
-	ContentType string `header:"Content-Type"`
-	Body        []byte
-}
-
-// exportProducts writes what is on sale in the form that an import reads, with
-// the stock as it is. Row C8.
-func (s *Server) exportProducts(ctx context.Context, _ *none) (*exported, error) {
-	var all []api.Product
-	for cursor := ""; ; {
-		var list api.ProductList
-		if err := s.Edge.Ask(ctx, &api.ListProducts{
-			Page: api.Page{Cursor: cursor, Limit: api.MaxPage}}, &list); err != nil {
-			return nil, err
-		}
-		all = append(all, list.Products...)
-		if cursor = list.Next; cursor == "" {
-			break
-		}
-		if len(all) > maxExport {
-			return nil, api.Refuse(api.CodeTooLarge, "more than %d products", maxExport)
-		}
-	}
-	var b bytes.Buffer
-	if err := writeCSV(&b, all); err != nil {
-		return nil, err
-	}
-	return &exported{"text/csv; charset=utf-8", b.Bytes()}, nil
-}
-
-func writeCSV(out io.Writer, products []api.Product) error {
-	options, attributes := map[string]bool{}, map[string]bool{}
-	for _, p := range products {
-		for name := range p.Attributes {
-			attributes[name] = true
-		}
-		for _, sku := range p.SKUs {
-			for name := range sku.Options {
-				options[name] = true
-			}
-		}
-	}
-	optionNames := slices.Sorted(maps.Keys(options))
-	attributeNames := slices.Sorted(maps.Keys(attributes))
-	header := append(slices.Clone(needed[:]), optional[:]...)
-	for _, name := range optionNames {
-		header = append(header, "option:"+name)
-	}
-	for _, name := range attributeNames {
-		header = append(header, "attribute:"+name)
-	}
-	w := csv.NewWriter(out)
-	rows := [][]string{header}
-	for _, p := range products {
-		for _, sku := range p.SKUs {
-			row := exportRow(&p, &sku)
-			for _, name := range optionNames {
-				row = append(row, sku.Options[name])
-			}
-			for _, name := range attributeNames {
-				row = append(row, p.Attributes[name])
-			}
-			rows = append(rows, row)
-		}
-	}
-	if err := w.WriteAll(rows); err != nil {
-		return fmt.Errorf("rest: export: %w", err)
-	}
-	return nil
-}
-
-// exportRow has the columns of needed and optional, in their order.
-func exportRow(p *api.Product, sku *api.SKU) []string {
-	price := strings.TrimSuffix(sku.Price.String(), " "+sku.Price.Currency)
-	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	return []string{sku.ID, p.ID, sku.Name, price, p.Name, number(sku.Stock),
-		strings.Join(p.Categories, "|"), sku.Picture, number(sku.MaxPerOrder),
-		number(sku.MaxPerUser), sku.Kind, sku.Policy}
 }

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -15,13 +16,15 @@ import (
 
 const courseHeader = "course,title,units,section,section_id,seats,meetings\n"
 
+var fifty = gbp(5000)
+
 // ACCEPT L1
 func TestParseCourses(t *testing.T) {
 	long := strings.Repeat("x", 1617)
 	courses, products, err := rest.ParseCourses(strings.NewReader(courseHeader+
 		"AAS 10,Introduction,4,A01,085689,34,"+long+"\n"+
 		"AAS 10,Introduction,4,A02,085690,9999,\n"+
-		"CSE 3,,,,1,0,\n"), gbp(5000))
+		"CSE 3,,,,1,0,\n"), "GBP", &fifty)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +50,9 @@ func TestParseCoursesNamesBadRows(t *testing.T) {
 		"A,T,4,A01,1,30,\n"+ // 2: good
 		"A,T,4,A01,1,30,\n"+ // 3: twice
 		"<,T,4,A01,2,-1,\n"+ // 4: two errors
-		"A,T\n"), gbp(0)) // 5: too few fields
+		"A,T\n"), "GBP", &fifty) // 5: too few fields
 	refusal := api.AsError(err)
-	if refusal == nil || refusal.Code != api.CodeInvalid || refusal.Place != "rows[3]" {
+	if refusal == nil || refusal.Code != api.CodeInvalid || refusal.Place != "rows[3].section_id" {
 		t.Fatalf("got %v", err)
 	}
 	var rows []rest.RowError
@@ -66,10 +69,96 @@ func TestParseCoursesNamesBadRows(t *testing.T) {
 		}
 	}
 	for _, header := range []string{"", "course,title,seats\n"} {
-		if _, _, err := rest.ParseCourses(strings.NewReader(header), gbp(0)); api.AsError(err) == nil {
+		_, _, err := rest.ParseCourses(strings.NewReader(header), "GBP", &fifty)
+		if api.AsError(err) == nil {
 			t.Errorf("header %q: %v", header, err)
 		}
 	}
+}
+
+// ACCEPT C8: what the actors would refuse is refused with its row, and so is a
+// course that would be sold for nothing because nobody said its price.
+func TestParseCoursesRefusesWhatActorsDo(t *testing.T) {
+	const good = "A,T,4,A01,1,30,,1.00\n"
+	header := strings.TrimSuffix(courseHeader, "\n") + ",price\n"
+	for name, c := range map[string]struct{ bad, column string }{
+		"a bad byte":          {"A,T,4,A01,2,30,\xff,1\n", "meetings"},
+		"a bad byte in title": {"A,T\xff,4,A01,2,30,,1\n", "title"},
+		"a control character": {"A,T,4\x01,A01,2,30,,1\n", "units"},
+		"two lines":           {"A,T,4,\"A\n1\",2,30,,1\n", "section"},
+		"no price":            {"A,T,4,A01,2,30,,\n", "price"},
+		"a bad price":         {"A,T,4,A01,2,30,,-1\n", "price"},
+		"too many seats":      {"A,T,4,A01,2,1000001,,1\n", "seats"},
+		"too few fields":      {"A,T,4\n", ""},
+	} {
+		_, _, err := rest.ParseCourses(strings.NewReader(header+good+c.bad), "GBP", nil)
+		refusal := api.AsError(err)
+		want := strings.TrimSuffix("rows[3]."+c.column, ".")
+		if refusal == nil || refusal.Place != want {
+			t.Errorf("%s: %v, want it at %s", name, err, want)
+		}
+	}
+	var many strings.Builder
+	many.WriteString(header)
+	for i := range 501 {
+		fmt.Fprintf(&many, "A,T,4,A01,%d,30,,1\n", i)
+	}
+	_, _, err := rest.ParseCourses(strings.NewReader(many.String()), "GBP", nil)
+	if refusal := api.AsError(err); refusal == nil || refusal.Place != "rows[2].course" {
+		t.Errorf("501 sections of a course: %v", err)
+	}
+	courses, _, err := rest.ParseCourses(strings.NewReader(header+good+
+		"\"B\",\"T\",4,\"A01\",2,30,,0.00\n"), "GBP", nil)
+	if err != nil || len(courses) != 2 {
+		t.Errorf("a free course: %v", err)
+	}
+}
+
+// ACCEPT L1 C8: rows that only the actors can refuse are refused before anything
+// is sent, also those that would come in a later message.
+func TestImportOfCoursesIsAllOrNothing(t *testing.T) {
+	s := newShop(t)
+	list := func(last string) string {
+		var b strings.Builder
+		b.WriteString(courseHeader)
+		for i := range 600 {
+			fmt.Fprintf(&b, "NEW %d,T,4,A01,%d,30,%s\n", i, i, strings.Repeat("é", 500))
+		}
+		return b.String() + last + "\n"
+	}
+	const path = "/admin/v1/courses:import?price=50.00"
+	s.admin("POST", path, courseHeader+"AAS 10,Introduction,4,A01,full,2,\n").want(200)
+	for i, name := range []string{"ann", "bob"} {
+		if err := s.edge.Do(t.Context(), name, &api.Enrol{Step: api.Step{Order: name, Name: "enrol",
+			Occurrence: i}, User: name, Lines: []api.CartTake{{SKU: "full", Quantity: 1}}},
+			nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for last, place := range map[string]string{
+		"AAS 10,Introduction,4,A01,full,1,":  "rows[602].seats",
+		"AAS 10,Introduction,4,A01,mug,1,":   "rows[602].section_id",
+		"AAS 10,Introduction,4,\xff,last,1,": "rows[602].section",
+	} {
+		if p := s.admin("POST", path, list(last)).refused(422, api.CodeInvalid); p.Place != place {
+			t.Errorf("%s: at %s: %s", last, p.Place, p.Detail)
+		}
+		if l := decode[api.CourseList](s.send("GET", "/v1/courses", nil).want(200)); len(
+			l.Courses) != 1 || l.Courses[0].Enrolled != 2 || l.Courses[0].Seats != 2 {
+			t.Errorf("%s: courses are %+v", last, l)
+		}
+	}
+	s.admin("POST", path, list("AAS 10,Introduction,4,A01,full,3,")).want(200)
+	if c := decode[api.Course](s.send("GET", "/v1/courses/599", nil).want(200)); c.Seats != 30 {
+		t.Errorf("the last course is %+v", c)
+	}
+	// The same of products.
+	csv := "sku,spu,name,price\nnew,new,New,1\nmug,new,Mug,1\n"
+	p := s.admin("POST", "/admin/v1/products:import", csv).refused(422, api.CodeInvalid)
+	if p.Place != "rows[3].sku" {
+		t.Errorf("at %s: %s", p.Place, p.Detail)
+	}
+	s.send("GET", "/v1/skus/new", nil).want(404)
 }
 
 // ACCEPT L1: a university's list of a term, where it is at hand, and a part of
@@ -86,7 +175,7 @@ func TestImportCourses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		courses, _, err := rest.ParseCourses(z, gbp(100))
+		courses, _, err := rest.ParseCourses(z, "GBP", &fifty)
 		if err != nil || len(courses) != 8647 {
 			t.Errorf("%d courses: %v", len(courses), err)
 		}

@@ -270,12 +270,11 @@ func (s *Server) watchOrder(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	if s.streams.Add(1) > MaxStreams {
-		s.streams.Add(-1)
-		return nil, api.Refuse(api.CodeBusy, "too many event streams are open")
+	if err := s.streams.open(user); err != nil {
+		return nil, err
 	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
-		defer s.streams.Add(-1)
+		defer s.streams.done(user)
 		r, w := humachi.Unwrap(hc)
 		x := w.(*exchange)
 		st := newStream(x)

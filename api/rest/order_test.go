@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"ordo/actors/goods"
 	"ordo/actors/order"
@@ -242,6 +243,14 @@ func TestRefusedSubmits(t *testing.T) {
 			if c.place != "" && p.Place != c.place {
 				t.Errorf("place %q, want %q", p.Place, c.place)
 			}
+			if p.Order == "" {
+				return
+			}
+			// The order is kept with the same reason.
+			o := decode[api.Order](u.call("GET", orderPath(p.Order), nil).want(200))
+			if o.Reason == nil || o.Reason.Code != p.Code || o.Reason.Place != p.Place {
+				t.Errorf("the order's reason is %+v, the problem %+v", o.Reason, p)
+			}
 		})
 	}
 	u.call("POST", "/v1/orders?wait=soon", u.order(u.buyNow("mug", 1))).
@@ -280,21 +289,52 @@ func TestNotDecidedInTime(t *testing.T) {
 	wait.Wait()
 }
 
+// watch opens an order's event stream.
+func (u *shopper) watch(order string) *http.Response {
+	u.t.Helper()
+	r, err := http.NewRequestWithContext(u.t.Context(), "GET",
+		u.url+orderPath(order, "/events"), nil)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+u.token)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	u.t.Cleanup(func() { res.Body.Close() })
+	return res
+}
+
+// One user can't keep all streams from the others.
+func TestStreamsOfAUserAreLimited(t *testing.T) {
+	s := newShop(t)
+	ann, bob := s.shopper("ann@example.com"), s.shopper("bob@example.com")
+	mine := ann.placed(ann.call("POST", "/v1/orders", ann.order(ann.buyNow("mug", 1)))).ID
+	for range rest.MaxUserStreams {
+		if res := ann.watch(mine); res.StatusCode != http.StatusOK {
+			t.Fatalf("status %d", res.StatusCode)
+		}
+	}
+	ann.call("GET", orderPath(mine, "/events"), nil).refused(503, api.CodeBusy)
+	his := bob.placed(bob.call("POST", "/v1/orders", bob.order(bob.buyNow("mug", 1)))).ID
+	if res := bob.watch(his); res.StatusCode != http.StatusOK {
+		t.Errorf("another user: status %d", res.StatusCode)
+	}
+	ann.call("POST", orderPath(mine, "/cancel"), nil).want(200) // ends her streams
+	for end := time.Now().Add(time.Minute); ann.watch(mine).StatusCode != http.StatusOK; {
+		if time.Now().After(end) {
+			t.Fatal("her streams are not free again")
+		}
+	}
+}
+
 // ACCEPT S9: the stream tells every change and ends with the last one.
 func TestOrderStream(t *testing.T) {
 	s := newShop(t)
 	u := s.shopper("ann@example.com")
 	id := u.placed(u.call("POST", "/v1/orders", u.order(u.buyNow("mug", 1)))).ID
-	r, err := http.NewRequestWithContext(t.Context(), "GET", s.url+orderPath(id, "/events"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Authorization", "Bearer "+u.token)
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
+	res := u.watch(id)
 	if ct := res.Header.Get("Content-Type"); ct != "text/event-stream" {
 		t.Fatalf("%d %s", res.StatusCode, ct)
 	}

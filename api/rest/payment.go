@@ -140,6 +140,8 @@ func (s *Server) awaitLink(ctx context.Context, out *paying) (*paying, error) {
 			return out, nil
 		case a.State == api.AttemptClosed && a.Problem != nil:
 			return nil, a.Problem
+		case a.State != api.AttemptOpen: // replaced by another one, or paid by it
+			return nil, api.Refuse(api.CodeNotPayable, "the attempt is %s", a.State)
 		}
 		var raw json.RawMessage
 		select {
@@ -214,6 +216,9 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), noticeTimeout)
 	defer cancel()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, gateway.MaxNotice))
+	if err == nil {
+		err = exchangeOf(ctx).bodyRead()
+	}
 	if err != nil {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
@@ -224,23 +229,25 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problemOf(api.Refuse(api.CodeInvalid, "the body broke off")))
 		return
 	}
-	trade, incident := to.Notice(r.Header, body)
+	told, incident := to.Notice(r.Header, body)
 	switch {
 	case incident != nil:
 		s.recordIncident(ctx, incident, body)
 		writePlain(w, http.StatusBadRequest, "fail")
-	case trade == nil:
+	case told == nil:
 		writePlain(w, http.StatusOK, to.Accepted())
 	default:
-		s.noteTrade(ctx, w, trade, to.Accepted())
+		s.note(ctx, w, told, to.Accepted())
 	}
 }
 
-// noteTrade brings a verified notice to the payment actor.
-func (s *Server) noteTrade(ctx context.Context, w http.ResponseWriter, t *api.Trade,
+// note brings a verified notice to the payment actor. What it could not commit
+// is answered so that the provider tells it again. What became an incident is
+// recorded, and a repeat would change nothing: Stripe, which looks at the status
+// alone, is to stop; Alipay's protocol has no word but fail for it.
+func (s *Server) note(ctx context.Context, w http.ResponseWriter, m api.Message,
 	accepted string) {
 	var noted api.Noted
-	m := &api.NoteTrade{Trade: *t}
 	err := s.do(ctx, "notice-"+sum(api.Raw(m)), m, &noted)
 	switch {
 	case err != nil:
@@ -252,13 +259,13 @@ func (s *Server) noteTrade(ctx context.Context, w http.ResponseWriter, t *api.Tr
 	}
 }
 
-// recordIncident records a notice that can't be believed, unless there are too
-// many of them.
+// recordIncident records and logs a notice that can't be believed, unless there
+// are too many of them.
 func (s *Server) recordIncident(ctx context.Context, i *api.PaymentIncident, body []byte) {
-	s.log.Warn("notice refused", "provider", i.Provider, "kind", i.Kind, "err", i.Text)
 	if !s.forged.Allow() {
 		return
 	}
+	s.log.Warn("notice refused", "provider", i.Provider, "kind", i.Kind, "err", i.Text)
 	if err := s.do(ctx, "incident-"+sum(body), &api.NoteIncident{PaymentIncident: *i},
 		nil); err != nil {
 		s.log.Warn("incident not recorded", "err", err)

@@ -29,13 +29,20 @@ func (s *Server) refundRoutes() {
 type refundWish struct {
 	Lines  []backLine `json:"lines,omitempty" maxItems:"2000" doc:"None for all that is left."`
 	Reason string     `json:"reason,omitempty" maxLength:"500"`
+	StockWish
+}
+
+// StockWish is support's word on what becomes of refunded units.
+type StockWish struct {
+	Keep bool `json:"keep,omitempty" doc:"Does not go back into the stock."`
+	Back bool `json:"returned,omitempty" doc:"Shipped units have come back and go into the stock."`
 }
 
 type backLine struct {
 	Line     int    `json:"line" minimum:"0" doc:"The order's lines count from 0."`
 	SKU      string `json:"sku,omitempty" maxLength:"64" doc:"Checked when given."`
 	Quantity int64  `json:"quantity" minimum:"1" maximum:"1000000"`
-	Keep     bool   `json:"keep,omitempty" doc:"Does not go back into the stock."`
+	StockWish
 }
 
 type refundInput struct {
@@ -56,10 +63,10 @@ func (in *refundInput) message(ctx context.Context) (id string, m *api.AskRefund
 	if in.Body == nil {
 		return id, m
 	}
-	m.Reason = in.Body.Reason
+	m.Reason, m.Keep, m.Returned = in.Body.Reason, in.Body.Keep, in.Body.Back
 	for _, l := range in.Body.Lines {
 		m.Lines = append(m.Lines, api.RefundLine{Line: l.Line, SKU: l.SKU, Quantity: l.Quantity,
-			Keep: l.Keep})
+			Keep: l.Keep, Returned: l.Back})
 	}
 	return id, m
 }
@@ -71,9 +78,9 @@ var refundEpoch = time.Unix(1_700_000_000, 0)
 // askRefund is row Y9 for the owner.
 func (s *Server) askRefund(ctx context.Context, in *refundInput) (*created[api.Refund], error) {
 	id, m := in.message(ctx)
-	m.User = m.By
+	m.User, m.Keep, m.Returned = m.By, false, false // the shop decides what it sells again
 	for i := range m.Lines {
-		m.Lines[i].Keep = false // the shop decides what it sells again
+		m.Lines[i].Keep, m.Lines[i].Returned = false, false
 	}
 	return s.refund(ctx, id, m)
 }
@@ -130,6 +137,7 @@ type decideInput struct {
 	ByID
 	Body *struct {
 		Note string `json:"note,omitempty" maxLength:"500"`
+		StockWish
 	}
 }
 
@@ -145,7 +153,7 @@ func (s *Server) decideRefund(ctx context.Context, in *decideInput, grant bool) 
 	*answer[api.Refund], error) {
 	m := &api.DecideRefund{Refund: in.ID, Grant: grant, By: callerOf(ctx).User}
 	if in.Body != nil {
-		m.Note = in.Body.Note
+		m.Note, m.Keep, m.Returned = in.Body.Note, in.Body.Keep, in.Body.Back
 	}
 	out := &answer[api.Refund]{}
 	return out, s.do(ctx, api.NewID("decide"), m, &out.Body)

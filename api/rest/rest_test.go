@@ -195,7 +195,7 @@ func TestBadInput(t *testing.T) {
 			`"amount":{"amount":1,"currency":"GBP"},"valid_from":"soon","valid_until":null}]}`, 422,
 			api.CodeInvalid, "coupons[0].valid_from"},
 		{"actor", "GET", "/admin/v1/dead?actor=*", ``, 404, api.CodeNotFound, "actor"},
-		{"what", "POST", "/admin/v1/dead/goods/1/eat", ``, 422, api.CodeInvalid, "what"},
+		{"what", "POST", "/admin/v1/dead/goods/1/eat", `{"reason":"x"}`, 422, api.CodeInvalid, "what"},
 		{"no CSV", "POST", "/admin/v1/products:import", "a,b\n", 422, api.CodeInvalid,
 			"rows[1].a"},
 	} {
@@ -327,7 +327,7 @@ func TestOpenAPI(t *testing.T) {
 		"get-order", "watch-order", "cancel-order", "import-products", "export-products",
 		"receive-stock", "adjust-stock", "list-stock-ledger", "issue-coupons", "credit-wallet",
 		"make-users", "list-all-orders",
-		"get-any-order", "list-steps", "cancel-any-order", "list-dead", "settle-dead",
+		"get-any-order", "list-steps", "cancel-any-order", "list-dead", "get-dead", "settle-dead", "get-audit",
 		"list-journal", "pay-order", "get-payment", "list-payments", "get-any-payment",
 		"list-pay-log", "list-incidents", "ask-refund", "list-refunds", "list-all-refunds",
 		"get-any-refund", "refund-order", "grant-refund", "deny-refund", "get-shipment",

@@ -18,7 +18,6 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,6 +26,7 @@ import (
 	"github.com/swaggest/swgui/v5emb"
 	"golang.org/x/time/rate"
 
+	"ordo/actors/audit"
 	"ordo/actors/payment/gateway"
 	"ordo/api"
 	"ordo/bus"
@@ -41,8 +41,10 @@ const (
 	MaxImport = 8 << 20
 	// MaxWait is the longest that a request may wait for a decision.
 	MaxWait = 10 * time.Second
-	// MaxStreams is the most event streams open at once.
-	MaxStreams = 10_000
+	// MaxStreams is the most event streams open at once, and MaxUserStreams
+	// those of one user.
+	MaxStreams     = 10_000
+	MaxUserStreams = 20
 
 	defaultWait     = 5 * time.Second
 	guestsPerSecond = 50
@@ -76,6 +78,12 @@ type Config struct {
 	// Ready tells whether requests can be served now, and more for /readyz;
 	// nil for always.
 	Ready func() (bool, any)
+	// Audit tells /readyz what the audit has found, without saying of whom, and
+	// AuditFound support of whom; nil for no audit.
+	Audit      func() any
+	AuditFound func() []audit.Deviation
+	// Metrics serves /metrics to the operator; nil for none.
+	Metrics http.Handler
 	// Live tells whether the process is worth keeping; nil for always.
 	Live func() bool
 	// Log gets faults, and every request at debug level; nil for none.
@@ -95,7 +103,7 @@ type Server struct {
 	forged   *rate.Limiter
 	huma     huma.API
 	hashing  *hashing
-	streams  atomic.Int64
+	streams  streams
 	closing  chan struct{}
 	close    sync.Once
 }
@@ -142,6 +150,7 @@ func (s *Server) HTTP(addr string, h http.Handler) *http.Server {
 		WriteTimeout: requestTimeout + bodyTimeout, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	srv.RegisterOnShutdown(s.Close)
+	DropUnused(srv)
 	return srv
 }
 
@@ -220,6 +229,7 @@ func (s *Server) routes() {
 	s.router.MethodNotAllowed(s.methodNotAllowed)
 	s.router.Get("/livez", s.livez)
 	s.router.Get("/readyz", s.readyz)
+	s.router.Get("/metrics", s.metrics)
 	s.userRoutes()
 	s.goodsRoutes()
 	s.cartRoutes()
@@ -272,19 +282,23 @@ func (s *Server) documents() error {
 }
 
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
-	writeHealth(w, s.Live == nil || s.Live(), nil)
+	writeHealth(w, s.Live == nil || s.Live(), nil, nil)
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	var audit any
+	if s.Audit != nil {
+		audit = s.Audit()
+	}
 	if s.Ready == nil {
-		writeHealth(w, true, nil)
+		writeHealth(w, true, nil, audit)
 		return
 	}
 	ok, more := s.Ready()
-	writeHealth(w, ok, more)
+	writeHealth(w, ok, more, audit)
 }
 
-func writeHealth(w http.ResponseWriter, ok bool, more any) {
+func writeHealth(w http.ResponseWriter, ok bool, more, audit any) {
 	status := http.StatusOK
 	if !ok {
 		status = http.StatusServiceUnavailable
@@ -293,9 +307,10 @@ func writeHealth(w http.ResponseWriter, ok bool, more any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	body, err := json.Marshal(struct {
-		OK   bool `json:"ok"`
-		More any  `json:"parts,omitempty"`
-	}{ok, more})
+		OK    bool `json:"ok"`
+		More  any  `json:"parts,omitempty"`
+		Audit any  `json:"audit,omitempty"`
+	}{ok, more, audit})
 	if err != nil {
 		body, status = []byte(`{"ok":false}`), http.StatusInternalServerError
 	}

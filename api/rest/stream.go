@@ -5,7 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
+
+	"ordo/api"
 )
 
 // stream writes server-sent events.
@@ -55,4 +58,35 @@ func (s *stream) write(b []byte) error {
 		return err
 	}
 	return nil
+}
+
+// streams counts the event streams that are open, by user.
+type streams struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int
+}
+
+// open counts one more, or refuses with CodeBusy when there are too many.
+func (c *streams) open(user string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all >= MaxStreams || c.of[user] >= MaxUserStreams {
+		return api.Refuse(api.CodeBusy, "too many event streams are open")
+	}
+	if c.of == nil {
+		c.of = map[string]int{}
+	}
+	c.all++
+	c.of[user]++
+	return nil
+}
+
+func (c *streams) done(user string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all--
+	if c.of[user]--; c.of[user] == 0 {
+		delete(c.of, user)
+	}
 }

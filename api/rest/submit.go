@@ -238,9 +238,6 @@ func (a *attempt) answer(s *Server, o *seen) (*submitted, error) {
 		}
 		p := problemOf(reason)
 		p.Order = a.order
-		if p.Code == api.CodeBalanceTooLow {
-			p.Place = "balance" // the wallet's amount is the order's balance
-		}
 		return nil, p
 	}
 	out.Body.JSON = o.raw

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ordo/actors/audit"
 	"ordo/bus"
 )
 
@@ -32,21 +33,15 @@ func filled(t *testing.T) *books {
 	return b
 }
 
-// Whatever actors there are, their files are looked at, those of orders last.
+// Whatever actors there are, their files are looked at.
 func TestAuditReadsAllActors(t *testing.T) {
 	var made []string
 	for _, spec := range specs() {
 		made = append(made, spec.Name)
 	}
-	read := auditOrder()
-	if last := read[len(read)-1]; last != "order" {
-		t.Errorf("%s is read last", last)
-	}
-	for _, names := range [][]string{made, read} {
-		slices.Sort(names)
-		if want := slices.Sorted(slices.Values(bus.ActorNames())); !slices.Equal(names, want) {
-			t.Errorf("%v are not the actors %v", names, want)
-		}
+	slices.Sort(made)
+	if want := slices.Sorted(slices.Values(bus.ActorNames())); !slices.Equal(made, want) {
+		t.Errorf("%v are not the actors %v", made, want)
 	}
 }
 
@@ -56,7 +51,7 @@ func TestAuditReadsAllActors(t *testing.T) {
 func TestAuditMissesFiles(t *testing.T) {
 	for _, actor := range bus.ActorNames() {
 		b := filled(t)
-		if err := os.Remove(actorFile(b.dir, actor)); err != nil {
+		if err := os.Remove(audit.File(b.dir, actor)); err != nil {
 			t.Fatal(err)
 		}
 		code, said := auditFiles(t, b.dir)
@@ -78,7 +73,7 @@ func TestAuditOfOneActor(t *testing.T) {
 		if actor == "wallet" {
 			continue
 		}
-		if err := os.Remove(actorFile(b.dir, actor)); err != nil {
+		if err := os.Remove(audit.File(b.dir, actor)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +118,7 @@ func TestAuditFindsDamagedFiles(t *testing.T) {
 	} {
 		b := filled(t)
 		tamper(t, b.dir, "wallet", `UPDATE account SET balance = balance + 1`)
-		if err := test.damage(actorFile(b.dir, test.actor)); err != nil {
+		if err := test.damage(audit.File(b.dir, test.actor)); err != nil {
 			t.Fatal(err)
 		}
 		for _, flags := range [][]string{nil, {"--partial"}} {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"ordo/actors"
+	"ordo/actors/audit"
 	"ordo/actors/payment/sandbox"
 	"ordo/api"
 	"ordo/bus"
@@ -167,7 +168,7 @@ func moneyBooks(t *testing.T) (dir string, orders map[string]string) {
 		FROM payment.log WHERE kind = 'pay';
 		INSERT INTO refund (trade, out_request_no, amount, reason, at)
 		SELECT CAST(substr(trade_no, -12) AS INTEGER), refund, amount, '', at
-		FROM payment.log WHERE kind = 'refund'`, actorFile(b.dir, "payment")))
+		FROM payment.log WHERE kind = 'refund'`, audit.File(b.dir, "payment")))
 	return b.dir, orders
 }
 
@@ -207,12 +208,12 @@ func change(t *testing.T, path, statements string) {
 // ACCEPT M11 Y6 Y9
 func TestAuditOfTrueMoney(t *testing.T) {
 	dir, orders := moneyBooks(t)
-	r, err := runAudit(t.Context(), []string{dir}, false)
+	r, err := audit.Run(t.Context(), audit.Options{Dirs: []string{dir}})
 	if err != nil || !r.OK || r.InFlight != 0 || r.Excused != 0 || len(r.LeftOut) != 0 ||
 		len(r.Warnings) != 0 {
 		t.Fatalf("%v: %+v", err, r)
 	}
-	if n := len(checks) + len(moneyChecks) + len(gatewayChecks) + 2; len(r.Checks) != n {
+	if n := len(audit.Checks()); len(r.Checks) != n {
 		t.Errorf("%d checks ran, want %d", len(r.Checks), n)
 	}
 	if r.Orders["paid"] != 8 || r.Orders["cancelled"] != 2 || r.Orders["placed"] != 1 {
@@ -258,9 +259,10 @@ func TestAuditFindsPlantedMoney(t *testing.T) {
 			yield(id, name)
 		}
 	})
-	for _, c := range slices.Concat(moneyChecks[:], gatewayChecks[:]) {
-		if !slices.ContainsFunc(plantedMoney, func(p planted) bool { return p.check == c.name }) {
-			t.Errorf("nothing breaks the check %s", c.name)
+	for _, name := range audit.Checks() {
+		if name != "pages" && !slices.ContainsFunc(plantedMoney, func(p planted) bool { return p.check == name }) &&
+			!slices.ContainsFunc(plantedGoods, func(p planted) bool { return p.check == name }) {
+			t.Errorf("nothing breaks the check %s", name)
 		}
 	}
 	for i, test := range plantedMoney {
@@ -269,7 +271,7 @@ func TestAuditFindsPlantedMoney(t *testing.T) {
 			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 				t.Fatal(err)
 			}
-			path := actorFile(copied, test.file)
+			path := audit.File(copied, test.file)
 			if test.file == "sandbox" {
 				path = sandboxFile(copied)
 			}
@@ -278,7 +280,7 @@ func TestAuditFindsPlantedMoney(t *testing.T) {
 				text = strings.ReplaceAll(text, "$"+name, "'"+id+"'")
 			}
 			tamperFile(t, path, text)
-			r, err := runAudit(t.Context(), []string{copied}, false)
+			r, err := audit.Run(t.Context(), audit.Options{Dirs: []string{copied}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -367,6 +369,16 @@ var plantedMoney = []planted{
 		'"quantity":2') WHERE order_id = $first`, "first"},
 	{"shipped", "shipping", `UPDATE shipment SET lines = replace(lines, '"sku":"S"', '"sku":"A"')
 		WHERE order_id = $first`, "first"},
+	{"shipped", "shipping", `UPDATE shipment SET lines = replace(lines, '"quantity":1',
+		'"quantity":1,"unsent":1') WHERE order_id = $first`, "first"},
+	{"gateway-work", "payment", `UPDATE _effect SET state = 'closed' WHERE id GLOB 'rfd-*'
+		AND state = 'open'`, "running"},
+	{"effects", "payment", `UPDATE _effect SET next_try = next_try + 4000000000000
+		WHERE id GLOB 'rfd-*' AND state = 'open'`, ""},
+	{"releases", "payment", `UPDATE payment SET state = 'closing', release_at = 1
+		WHERE order_id = $placed`, "placed"},
+	{"restocked", "order", `UPDATE refund SET lines = replace(lines, '"recalled":1',
+		'"recalled":0') WHERE order_id = $part`, "part"},
 	{"pay-journal", "journal", `DELETE FROM entry WHERE type = 'payment.late'
 		AND order_id = $twice`, "twice"},
 	{"refund-journal", "journal", `UPDATE entry SET type = 'order.refund-denied'
@@ -383,28 +395,39 @@ var plantedMoney = []planted{
 func TestAuditWaitsForTheGatewaysNews(t *testing.T) {
 	dir, orders := moneyBooks(t)
 	attempt := attemptID(orders["placed"], 0)
-	change(t, actorFile(dir, "payment"), fmt.Sprintf(`INSERT INTO attempt (id, order_id, provider,
+	change(t, audit.File(dir, "payment"), fmt.Sprintf(`INSERT INTO attempt (id, order_id, provider,
 		product, amount, currency, state, opened_at, expires_at)
 		SELECT '%s', order_id, 'alipay', 'page', amount, currency, 'open', 1, 2 FROM payment
 		WHERE order_id = '%s'`, attempt, orders["placed"]))
 	change(t, sandboxFile(dir), fmt.Sprintf(`INSERT INTO trade (n, out_trade_no, status, amount,
 		subject, passback, notify_url, return_url, created, expires, paid)
-		VALUES (99999, '%s', 'TRADE_SUCCESS', 5199, '', '', '', '', 1, 2, 1)`, attempt))
+		VALUES (99999, '%s', 'TRADE_SUCCESS', 5199, '', '', '', '', 1, 2, %d)`, attempt,
+		testStart.UnixNano()))
 	for _, test := range []struct {
 		file, news string
 		ok         bool
 	}{
 		{sandboxFile(dir), `DELETE FROM notify`, false},
 		{sandboxFile(dir), `INSERT INTO notify (id, trade, url, fields, forge, next_at)
-			VALUES (1, 99999, '', '{}', '', 5)`, true},
-		{sandboxFile(dir), `DELETE FROM notify`, false},
-		{actorFile(dir, "payment"), `UPDATE attempt SET next_query = 7 WHERE id = '` + attempt + `'`,
+			VALUES (1, 99999, '', '{}', '', 5)`, false}, // nothing asks about it
+		{audit.File(dir, "payment"), `UPDATE attempt SET next_query = 7 WHERE id = '` + attempt + `'`,
 			true},
+		{sandboxFile(dir), `DELETE FROM notify`, true},
+		// Half an hour later it should have been asked.
+		{audit.File(dir, "payment"), `UPDATE _actor SET now = now + 1800000000000`, false},
+		{sandboxFile(dir), `INSERT INTO notify (id, trade, url, fields, forge, next_at)
+			VALUES (1, 99999, '', '{}', '', 5)`, false},
+		// One that is closed is asked once more when its time is over.
+		{audit.File(dir, "payment"), `UPDATE attempt SET state = 'closed', next_query =
+			(SELECT now + 1 FROM _actor) WHERE id = '` + attempt + `'`, true},
+		// It was paid after what is seen of the payment actor.
+		{audit.File(dir, "payment"), fmt.Sprintf(`UPDATE attempt SET next_query = 0 WHERE id = '%s';
+			UPDATE _actor SET now = %d`, attempt, testStart.UnixNano()-1), true},
 	} {
 		change(t, test.file, test.news)
-		r, err := runAudit(t.Context(), []string{dir}, false)
-		if err != nil || r.OK != test.ok || !test.ok && (len(r.Deviations) != 1 ||
-			r.Deviations[0].Order != orders["placed"]) {
+		r, err := audit.Run(t.Context(), audit.Options{Dirs: []string{dir}})
+		if err != nil || r.OK != test.ok || slices.ContainsFunc(r.Deviations,
+			func(d audit.Deviation) bool { return d.Order != orders["placed"] }) {
 			t.Errorf("%s: %v: %+v", test.news, err, r)
 		}
 	}

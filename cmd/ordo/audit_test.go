@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ordo/actors"
+	"ordo/actors/audit"
 	"ordo/api"
 	"ordo/bus"
 )
@@ -39,7 +40,7 @@ func newBooks(t *testing.T) *books {
 	b := &books{t: t, dir: t.TempDir(), now: testStart, engines: map[string]*actors.Engine{},
 		lost: map[string]bool{}}
 	for _, spec := range specs() {
-		e, err := actors.OpenEngine(t.Context(), spec, actorFile(b.dir, spec.Name))
+		e, err := actors.OpenEngine(t.Context(), spec, audit.File(b.dir, spec.Name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,9 +164,9 @@ func couponID(i int) string {
 	return api.DeriveID(api.PrefixCoupon, testStart, fmt.Sprint("coupon", i))
 }
 
-func (b *books) audit() *auditResult {
+func (b *books) audit() *audit.Result {
 	b.t.Helper()
-	r, err := runAudit(b.t.Context(), []string{b.dir}, false)
+	r, err := audit.Run(b.t.Context(), audit.Options{Dirs: []string{b.dir}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -187,7 +188,7 @@ func TestAuditOfTrueBooks(t *testing.T) {
 		}
 	}
 	b.close()
-	if r := b.audit(); !r.OK || len(r.Checks) != len(checks)+len(moneyChecks)+2 {
+	if r := b.audit(); !r.OK || len(r.Checks) != len(audit.Checks())-2 {
 		t.Errorf("closed files: %+v", r)
 	}
 }
@@ -227,7 +228,7 @@ func TestAuditReportsIncidentsAsWarnings(t *testing.T) {
 // tamper changes a file behind its actor's back.
 func tamper(t *testing.T, dir, actor, change string) {
 	t.Helper()
-	tamperFile(t, actorFile(dir, actor), change)
+	tamperFile(t, audit.File(dir, actor), change)
 }
 
 func tamperFile(t *testing.T, path, change string) {
@@ -269,54 +270,63 @@ func tamperFile(t *testing.T, path, change string) {
 	}
 }
 
+// plantedGoods break the books of fill, whose orders they name; "any" for one of
+// them, "-" for an unknown one, empty for none.
+var plantedGoods = []planted{
+	{"stock", "goods", `UPDATE stock SET stock = stock + 1 WHERE sku = 'A'`, ""},
+	{"locked", "goods", `UPDATE stock SET locked = locked - 1 WHERE sku = 'A'`, ""},
+	{"hold-ledger", "goods", `UPDATE hold SET lines = replace(lines, ':3', ':2')
+		WHERE state = 'held'`, "placed"},
+	{"held", "goods", `UPDATE hold SET lines = replace(lines, ':1', ':2')
+		WHERE state = 'sold'`, "paid"},
+	{"held", "goods", `DELETE FROM hold WHERE state = 'held'`, "placed"},
+	{"holds", "goods", `UPDATE hold SET state = 'sold' WHERE state = 'held'`, "placed"},
+	{"holds", "order", `UPDATE orders SET state = 'refused' WHERE state = 'placed'`, "placed"},
+	{"holds", "goods", `UPDATE hold SET user_id = 'usr_2' WHERE state = 'held'`, "placed"},
+	{"taken", "goods", `INSERT INTO taken (sku, user_id, units) SELECT id, 'usr_1', 1 FROM sku
+		LIMIT 1`, ""},
+	{"accounts", "wallet", `UPDATE account SET balance = balance - 1`, ""},
+	{"entries", "wallet", `UPDATE entry SET balance = balance + 7 WHERE kind = 'debit'
+		AND amount = -500`, "placed"},
+	{"transfers", "wallet", `DELETE FROM entry WHERE kind = 'debit' AND amount = 500`, "placed"},
+	{"transfers", "wallet", `UPDATE entry SET amount = -1698 WHERE amount = -1699`, "paid"},
+	{"debits", "wallet", `UPDATE entry SET order_id = 'ord_x' WHERE amount = -500`, "placed"},
+	{"debits", "wallet", `UPDATE entry SET kind = 'credit', order_id = NULL WHERE amount = 700
+		AND kind = 'return' AND order_id IS NOT NULL`, "cancelled"},
+	{"debits", "order", `UPDATE orders SET balance = 400 WHERE state = 'placed'`, "placed"},
+	{"coupons", "coupon", `UPDATE coupon SET order_id = NULL, occurrence = NULL
+		WHERE order_id = (SELECT min(order_id) FROM coupon)`, "any"},
+	{"coupons-used", "coupon", `UPDATE coupon SET order_id = 'ord_x', occurrence = 0
+		WHERE order_id IS NULL`, "-"},
+	{"coupons-used", "order", `UPDATE orders SET coupon = 'cpn_x' WHERE state = 'paid'`, "paid"},
+	{"totals", "order", `UPDATE orders SET subtotal = subtotal + 1, total = total + 1
+		WHERE state = 'placed'`, "placed"},
+	{"totals", "order", `UPDATE orders SET lines = replace(lines, '"discount":151',
+		'"discount":150') WHERE state = 'paid'`, "paid"},
+	{"steps", "order", `UPDATE steps SET state = 'done' WHERE state = 'undone'
+		AND name = 'wallet.debit'`, "any"},
+	{"unanswered", "order", `UPDATE steps SET state = 'asked' WHERE name = 'goods.sell'`, "paid"},
+	{"deadlines", "order", `UPDATE orders SET deadline = 5 WHERE state = 'placed'`, "placed"},
+	{"journal", "journal", `DELETE FROM entry WHERE type = 'order.paid'`, "paid"},
+	{"overdue", "order", `UPDATE orders SET deadline = 5 WHERE state = 'placed'`, "placed"},
+	{"final", "journal", `UPDATE entry SET type = 'order.cancelled' WHERE type = 'order.paid'`, "paid"},
+	{"undelivered", "order", `INSERT INTO _sent SELECT receiver, number + 1, number + 1, 5,
+		'[{"subject":"ordo.goods.0.sell","cause":"x","body":{"order":"ord_x"}}]' FROM _out
+		WHERE receiver = 'goods.0';
+		UPDATE _out SET number = number + 1 WHERE receiver = 'goods.0'`, "-"},
+	{"channels", "goods", `INSERT INTO _out (receiver, number) VALUES ('wallet.0', 7)`, ""},
+	{"channels", "order", `UPDATE _in SET number = number + 1 WHERE sender = 'goods.0'`, ""},
+}
+
 // ACCEPT M11 C7 S5 S6 S10
 func TestAuditFindsPlantedDeviations(t *testing.T) {
-	tests := []struct {
-		check, actor, change string
-		// order is which of fill's orders is named; empty for none.
-		order string
-	}{
-		{"stock", "goods", `UPDATE stock SET stock = stock + 1 WHERE sku = 'A'`, ""},
-		{"locked", "goods", `UPDATE stock SET locked = locked - 1 WHERE sku = 'A'`, ""},
-		{"hold-ledger", "goods", `UPDATE hold SET lines = replace(lines, ':3', ':2')
-			WHERE state = 'held'`, "placed"},
-		{"held", "goods", `UPDATE hold SET lines = replace(lines, ':1', ':2')
-			WHERE state = 'sold'`, "paid"},
-		{"held", "goods", `DELETE FROM hold WHERE state = 'held'`, "placed"},
-		{"holds", "goods", `UPDATE hold SET state = 'sold' WHERE state = 'held'`, "placed"},
-		{"holds", "order", `UPDATE orders SET state = 'refused' WHERE state = 'placed'`, "placed"},
-		{"accounts", "wallet", `UPDATE account SET balance = balance - 1`, ""},
-		{"entries", "wallet", `UPDATE entry SET balance = balance + 7 WHERE kind = 'debit'
-			AND amount = -500`, "placed"},
-		{"transfers", "wallet", `DELETE FROM entry WHERE kind = 'debit' AND amount = 500`, "placed"},
-		{"transfers", "wallet", `UPDATE entry SET amount = -1698 WHERE amount = -1699`, "paid"},
-		{"debits", "wallet", `UPDATE entry SET order_id = 'ord_x' WHERE amount = -500`, "placed"},
-		{"debits", "wallet", `UPDATE entry SET kind = 'credit', order_id = NULL WHERE amount = 700
-			AND kind = 'return' AND order_id IS NOT NULL`, "cancelled"},
-		{"debits", "order", `UPDATE orders SET balance = 400 WHERE state = 'placed'`, "placed"},
-		{"coupons", "coupon", `UPDATE coupon SET order_id = NULL, occurrence = NULL
-			WHERE order_id = (SELECT min(order_id) FROM coupon)`, "any"},
-		{"coupons-used", "coupon", `UPDATE coupon SET order_id = 'ord_x', occurrence = 0
-			WHERE order_id IS NULL`, "-"},
-		{"coupons-used", "order", `UPDATE orders SET coupon = 'cpn_x' WHERE state = 'paid'`, "paid"},
-		{"totals", "order", `UPDATE orders SET subtotal = subtotal + 1, total = total + 1
-			WHERE state = 'placed'`, "placed"},
-		{"totals", "order", `UPDATE orders SET lines = replace(lines, '"discount":151',
-			'"discount":150') WHERE state = 'paid'`, "paid"},
-		{"steps", "order", `UPDATE steps SET state = 'done' WHERE state = 'undone'
-			AND name = 'wallet.debit'`, "any"},
-		{"unanswered", "order", `UPDATE steps SET state = 'asked' WHERE name = 'goods.sell'`, "paid"},
-		{"deadlines", "order", `UPDATE orders SET deadline = 5 WHERE state = 'placed'`, "placed"},
-		{"journal", "journal", `DELETE FROM entry WHERE type = 'order.paid'`, "paid"},
-		{"channels", "order", `UPDATE _in SET number = number + 1 WHERE sender = 'goods.0'`, ""},
-	}
-	for _, test := range tests {
-		t.Run(test.check+" "+test.actor, func(t *testing.T) {
+	for _, test := range plantedGoods {
+		t.Run(test.check+" "+test.file, func(t *testing.T) {
 			b := newBooks(t)
 			orders := b.fill()
 			b.tick()
 			b.close()
-			tamper(t, b.dir, test.actor, test.change)
+			tamper(t, b.dir, test.file, test.change)
 			r := b.audit()
 			var found []string
 			for _, d := range r.Deviations {
@@ -351,7 +361,7 @@ func TestAuditCommand(t *testing.T) {
 	if code := run([]string{"audit", "--json", "--data", b.dir}, &out, &errs); code != exitFailed {
 		t.Errorf("exit %d with a deviation", code)
 	}
-	var r auditResult
+	var r audit.Result
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil || r.OK || len(r.Deviations) != 1 ||
 		!strings.Contains(r.Deviations[0].Row, "usr_1") {
 		t.Errorf("%v: %s", err, &out)

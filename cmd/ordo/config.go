@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"ordo/bus"
+	"ordo/bus/failpoint"
 )
 
 // envPrefix begins the name of the variable of every flag.
@@ -67,7 +68,7 @@ func (f fileConfig) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 // command, as the file's unknown keys are refused. nats.conf has a few of its
 // own: the users' passwords.
 func checkEnvironment(app *kong.Application, environ []string) error {
-	known := map[string]bool{}
+	known := map[string]bool{failpoint.Variable: true}
 	collectEnvironment(app.Node, known)
 	for _, user := range append([]string{"sys", "setup", "api"}, bus.ActorNames()...) {
 		known["ORDO_NATS_"+strings.ToUpper(user)] = true

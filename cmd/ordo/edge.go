@@ -113,8 +113,8 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 	return rest.New(rest.Config{Edge: s.edge, Sessions: s.sessions, Carts: carts,
 		Checkouts: stores.NewCheckouts(s.js, checkouts), AdminToken: s.AdminToken,
 		Currency: s.cfg.Currency, PayMethods: s.payMethods(), Gateways: s.pay,
-		CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Log: s.cfg.Log,
-		Version: Version})
+		CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Audit: s.auditReport,
+		AuditFound: s.auditFound, Metrics: s.metrics(), Log: s.cfg.Log, Version: Version})
 }
 
 // adminToken takes the configured token, or the one in the data directory,

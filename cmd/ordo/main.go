@@ -50,6 +50,13 @@ type cli struct {
 	Replay    ReplayCmd    `cmd:"" help:"Run a trace of real orders through a shop."`
 	Bench     BenchCmd     `cmd:"" help:"Measure orders per second over HTTP."`
 	Audit     AuditCmd     `cmd:"" help:"Check that stock, money, coupons and orders add up."`
+	Dead      DeadCmd      `cmd:"" help:"Look after messages that could not be handled."`
+	Tx        TxCmd        `cmd:"" help:"Show what became of orders."`
+	Verify    VerifyCmd    `cmd:"" help:"Rebuild actors' files from their streams and compare."`
+	At        AtCmd        `cmd:"" help:"Make a file of an actor as it was."`
+	Backup    BackupCmd    `cmd:"" help:"Copy the files of all actors, also of a running shop."`
+	Restore   RestoreCmd   `cmd:"" help:"Put the files of a backup into a data directory."`
+	Repair    RepairCmd    `cmd:"" help:"Settle files that were restored to different moments."`
 	Sandbox   SandboxCmd   `cmd:"" help:"Run a payment gateway to try a shop with, alone."`
 	Reconcile ReconcileCmd `cmd:"" help:"Compare the pay log with a gateway's statement."`
 	Version   VersionCmd   `cmd:"" help:"Print the version."`

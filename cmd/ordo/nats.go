@@ -36,6 +36,9 @@ func (s *Shop) connect(ctx context.Context) (err error) {
 			return err
 		}
 		s.NATSURL = s.server.URL()
+		if err := tellURL(s.lock, s.NATSURL); err != nil {
+			return err
+		}
 	}
 	if s.nc, err = s.dial("ordo-edge"); err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -91,6 +92,9 @@ func (f *PayFlags) Validate() error {
 		(f.AlipaySellerID == "" || f.AlipayKey == "" || f.AlipayPublicKey == "") {
 		fail("--alipay-app-id needs --alipay-seller-id, --alipay-key and --alipay-public-key")
 	}
+	if f.Production && f.PublicURL == "" && (f.AlipayAppID != "" || f.StripeKey != "") {
+		fail("--production: providers need --public-url to bring their notices")
+	}
 	if (f.StripeKey == "") != (f.StripeSecret == "") {
 		fail("--stripe-key and --stripe-secret go together")
 	}
@@ -111,7 +115,7 @@ func (s *Shop) gateways() error {
 	list := map[string]gateway.Gateway{}
 	account := alipay.Config{Gateway: f.AlipayGateway, AppID: f.AlipayAppID,
 		SellerID: f.AlipaySellerID, NotifyURL: base + "/pay/alipay/notify",
-		ReturnURL: base + "/pay/alipay/return", Currency: s.cfg.Currency, HTTP: payClient()}
+		ReturnURL: base + "/pay/alipay/return", Currency: s.cfg.Currency, HTTP: payClient(nil)}
 	var err error
 	switch {
 	case f.Sandbox:
@@ -130,7 +134,7 @@ func (s *Shop) gateways() error {
 	if f.StripeKey != "" {
 		if list[api.PayStripe], err = gateway.NewStripe(stripe.Config{API: f.StripeURL,
 			SecretKey: f.StripeKey, WebhookSecret: f.StripeSecret, SuccessURL: base + "/pay/stripe/return",
-			CancelURL: base + "/pay/stripe/return", HTTP: payClient()}); err != nil {
+			CancelURL: base + "/pay/stripe/return", HTTP: payClient(nil)}); err != nil {
 			return err
 		}
 	}
@@ -163,12 +167,36 @@ func (s *Shop) payMethods() []string {
 }
 
 // payClient calls providers: a try is bounded by bus.EffectTimeout, and many
-// of them run side by side.
-func payClient() *http.Client {
+// of them run side by side. Trust is whose certificates count; nil for the
+// system's.
+func payClient(trust *x509.CertPool) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
+	if trust != nil {
+		t.TLSClientConfig = &tls.Config{RootCAs: trust, MinVersion: tls.VersionTLS12}
+	}
 	t.MaxIdleConnsPerHost = payWorkers
-	t.MaxConnsPerHost = 2 * payWorkers
+	t.MaxConnsPerHost = 4 * payWorkers // of each kind
 	return &http.Client{Timeout: bus.EffectTimeout, Transport: t}
+}
+
+// ownTrust is the system's trust and the shop's own certificate: the sandbox in a
+// shop and the shop speak to each other, and it may be signed by itself.
+func (s *Shop) ownTrust() (*x509.CertPool, error) {
+	if s.cfg.Certificate == nil {
+		return nil, nil
+	}
+	trust, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	for _, der := range s.cfg.Certificate.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("sandbox: %w", err)
+		}
+		trust.AddCert(c)
+	}
+	return trust, nil
 }
 
 func readKeys(f *PayFlags, account *alipay.Config) error {
@@ -211,9 +239,14 @@ func (s *Shop) openSandbox(account *alipay.Config, base string) error {
 	if err != nil {
 		return err
 	}
+	trust, err := s.ownTrust()
+	if err != nil {
+		return err
+	}
+	account.HTTP = payClient(trust)
 	s.sandbox, err = sandbox.Open(sandbox.Config{Dir: dir, AppID: sandboxApp,
 		SellerID: sandboxSeller, AppPublicKey: &app.PublicKey, GatewayKey: own,
-		NotifyFactor: s.cfg.Pay.SandboxFactor, Currency: s.cfg.Currency,
+		NotifyFactor: s.cfg.Pay.SandboxFactor, RootCAs: trust, Currency: s.cfg.Currency,
 		BaseURL: base + sandboxPath, Control: true, Log: s.cfg.Log.With("part", "sandbox")})
 	if err != nil {
 		return err

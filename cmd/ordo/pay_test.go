@@ -25,6 +25,9 @@ func TestPayFlags(t *testing.T) {
 	}{
 		"sandbox in production": {func(f *PayFlags) { f.Sandbox, f.Production = true, true },
 			"--production"},
+		"no way to the shop": {func(f *PayFlags) {
+			f.Production, f.StripeKey, f.StripeSecret = true, "sk_1", "whsec_1"
+		}, "--public-url"},
 		"two gateways": {func(f *PayFlags) { f.Sandbox, f.AlipayAppID = true, "1" },
 			"--alipay-app-id"},
 		"no keys":       {func(f *PayFlags) { f.AlipayAppID = "1" }, "--alipay-key"},

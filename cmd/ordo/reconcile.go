@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"ordo/actors/audit"
 	"ordo/api"
 )
 
@@ -24,16 +26,28 @@ type ReconcileCmd struct {
 	Data      string `help:"Data directory with the payment actor's file." required:"" type:"path"`
 	Statement string `help:"CSV of the gateway." required:"" type:"existingfile" placeholder:"FILE"`
 	Provider  string `help:"Whose statement it is." enum:"alipay,stripe" default:"alipay"`
-	From      string `help:"The statement begins here: a date or a time in UTC." placeholder:"TIME"`
-	To        string `help:"It ends before this." placeholder:"TIME"`
-	JSON      bool   `name:"json" help:"Print the result as JSON."`
+	From      string `help:"The statement begins here: a date or a time in UTC; else with its first row." placeholder:"TIME"`
+	To        string `help:"It ends before this; else with its last row." placeholder:"TIME"`
+
+	Margin time.Duration `help:"How far a time that the shop wrote down may be from the gateway's." default:"1h"`
+	JSON   bool          `name:"json" help:"Print the result as JSON."`
 }
+
+// maxMargin bounds --margin.
+const maxMargin = 7 * 24 * time.Hour
 
 // Validate refuses what is no time.
 func (c *ReconcileCmd) Validate() error {
-	_, err1 := parseMoment("from", c.From, 0)
-	_, err2 := parseMoment("to", c.To, 0)
-	return errors.Join(err1, err2)
+	from, err1 := parseMoment("from", c.From, 0)
+	to, err2 := parseMoment("to", c.To, math.MaxInt64)
+	err3 := error(nil)
+	switch {
+	case c.Margin < 0 || c.Margin > maxMargin:
+		err3 = fmt.Errorf("--margin: 0 to %v", maxMargin)
+	case from >= to:
+		err3 = errors.New("--from: it is not before --to")
+	}
+	return errors.Join(err1, err2, err3)
 }
 
 // parseMoment reads a date or a time.
@@ -113,9 +127,7 @@ func (c *ReconcileCmd) Run(ctx context.Context, t *terminal) error {
 	out := bufio.NewWriter(t.Out)
 	report := &differences{out: out, asJSON: c.JSON}
 	err := c.compare(ctx, report)
-	if err == nil {
-		err = report.end()
-	}
+	err = errors.Join(err, report.end(err))
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return fmt.Errorf("%w: reconcile: %w", errUnreadable, err)
 	}
@@ -131,8 +143,9 @@ type differences struct {
 	out    *bufio.Writer
 	asJSON bool
 	count  int
-	// rows are those of the statement, entries those of the pay log.
-	rows, entries int
+	// rows are those of the statement, entries those of the pay log that are of
+	// its period or may be, and left those of them that may be of another one.
+	rows, entries, left int
 }
 
 func (r *differences) add(d *difference) error {
@@ -153,22 +166,33 @@ func (r *differences) add(d *difference) error {
 	return err
 }
 
-func (r *differences) end() error {
-	if !r.asJSON {
-		verdict := "statement and pay log agree"
-		if r.count > 0 {
-			verdict = fmt.Sprintf("%d differences", r.count)
+// end closes the report. After a failure there is no verdict: the differences
+// found so far are whole all the same, and JSON stays JSON.
+func (r *differences) end(failed error) error {
+	switch {
+	case failed != nil && (!r.asJSON || r.count == 0):
+		return nil
+	case failed != nil:
+		_, err := fmt.Fprintf(r.out, `],"error":%s,"ok":false}`+"\n", api.Raw(failed.Error()))
+		return err
+	case r.asJSON:
+		before := "]"
+		if r.count == 0 {
+			before = `{"differences":[]`
 		}
-		_, err := fmt.Fprintf(r.out, "%s; %d rows in the statement, %d in the pay log\n", verdict,
-			r.rows, r.entries)
+		_, err := fmt.Fprintf(r.out, `%s,"count":%d,"statement_rows":%d,"log_rows":%d,`+
+			`"left_out":%d,"ok":%t}`+"\n", before, r.count, r.rows, r.entries, r.left, r.count == 0)
 		return err
 	}
-	before := "]"
-	if r.count == 0 {
-		before = `{"differences":[]`
+	verdict, left := "statement and pay log agree", ""
+	if r.count > 0 {
+		verdict = fmt.Sprintf("%d differences", r.count)
 	}
-	_, err := fmt.Fprintf(r.out, `%s,"count":%d,"statement_rows":%d,"log_rows":%d,"ok":%t}`+"\n",
-		before, r.count, r.rows, r.entries, r.count == 0)
+	if r.left > 0 {
+		left = fmt.Sprintf(", %d of them left out: they may be of another period", r.left)
+	}
+	_, err := fmt.Fprintf(r.out, "%s; %d rows in the statement, %d in the pay log%s\n", verdict,
+		r.rows, r.entries, left)
 	return err
 }
 
@@ -193,6 +217,7 @@ type movement struct {
 	row                            int
 	kind, attempt, tradeNo, refund string
 	amount                         api.Money
+	at                             api.Time
 }
 
 // eachMovement reads a statement from its file, a line at a time. A row that
@@ -310,9 +335,11 @@ func readMovement(line string, at []int) (*movement, error) {
 	if m.amount.Amount <= 0 {
 		return nil, fmt.Errorf("amount %s is not above zero", m.amount)
 	}
-	if _, err := time.Parse(time.RFC3339, field(6)); err != nil {
+	when, err := time.Parse(time.RFC3339, field(6))
+	if err != nil || when.Year() < 1970 || when.Year() > 2261 {
 		return nil, fmt.Errorf("time %q is not RFC 3339", field(6))
 	}
+	m.at = api.TimeOf(when)
 	return m, nil
 }
 
@@ -333,16 +360,19 @@ func (c *ReconcileCmd) check(errs io.Writer) error {
 	return err
 }
 
-// compare looks up each row of the statement in the log, and then each row of
-// the log among those found. Memory grows by a bit for each row of the log.
+// compare looks up each row of the statement in the log, whatever its time
+// there, and then each row of the log among those found. Memory grows by a bit
+// for each row of the log.
 func (c *ReconcileCmd) compare(ctx context.Context, report *differences) (err error) {
-	l, closeLog, err := openLedger(ctx, actorFile(c.Data, "payment"), c.Provider)
+	l, closeLog, err := openLedger(ctx, audit.File(c.Data, "payment"), c.Provider)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
+	p := period{from: math.MaxInt64, to: 0, margin: c.Margin, whole: c.Provider == api.PayAlipay}
 	if err := c.eachMovement(func(m *movement) error {
 		report.rows++
+		p.from, p.to = min(p.from, m.at), max(p.to, m.at+1)
 		d, err := l.look(ctx, m)
 		if err == nil && d != nil {
 			err = report.add(d)
@@ -353,10 +383,15 @@ func (c *ReconcileCmd) compare(ctx context.Context, report *differences) (err er
 	}); err != nil {
 		return err
 	}
-	from, err1 := parseMoment("from", c.From, 0)
-	to, err2 := parseMoment("to", c.To, api.Time(1<<63-1))
+	if report.rows == 0 {
+		p.from, p.to = 0, math.MaxInt64
+	}
+	p.begins, p.ends = c.From != "", c.To != ""
+	var err1, err2 error
+	p.from, err1 = parseMoment("from", c.From, p.from)
+	p.to, err2 = parseMoment("to", c.To, p.to)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	return l.rest(ctx, from, to, report)
+	return l.rest(ctx, p, report)
 }

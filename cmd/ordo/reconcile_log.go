@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"ordo/api"
 	"ordo/stores"
@@ -103,12 +104,38 @@ func (l *ledger) explain(ctx context.Context, d *difference) error {
 	return err
 }
 
-// rest reports the rows of the log within a time that the statement has not. A
-// refund's time is the shop's, which is a moment after the gateway's.
-func (l *ledger) rest(ctx context.Context, from, to api.Time, report *differences) error {
-	rows, err := l.conn.QueryContext(ctx, `SELECT seq, kind, order_id, attempt, trade_no, refund,
-		amount, currency FROM log WHERE provider = ? AND at >= ? AND at < ? ORDER BY seq`,
-		l.provider, from, to)
+// period is the time that a statement covers: from is in it, to is not.
+type period struct {
+	from, to api.Time
+	// begins and ends say that from and to were told. Else they are the times
+	// of the statement's first and last row, and what lies beyond them was
+	// perhaps to be in it.
+	begins, ends bool
+	// margin is how far the time of a row of the log may be from the gateway's.
+	margin time.Duration
+	// whole says that a time of whole seconds is the gateway's own.
+	whole bool
+}
+
+// holds tells whether a row of the log at this time must be in the statement,
+// and else whether it may be. The log has the gateway's time where it was told,
+// which Alipay says in seconds; the shop's own has nanoseconds, and is a moment
+// after the gateway's.
+func (p *period) holds(at api.Time) (must, may bool) {
+	first, last := at.Add(-p.margin), at.Add(p.margin)
+	if p.whole && at%api.Time(time.Second) == 0 {
+		first, last = at, at.Add(time.Second-1)
+	}
+	must = first >= p.from && last < p.to
+	may = (last >= p.from || !p.begins) && (first < p.to || !p.ends)
+	return must, may
+}
+
+// rest reports the rows of the log that the statement should have and has not,
+// and counts those that another one may have.
+func (l *ledger) rest(ctx context.Context, p period, report *differences) error {
+	rows, err := l.conn.QueryContext(ctx, `SELECT seq, at, kind, order_id, attempt, trade_no, refund,
+		amount, currency FROM log WHERE provider = ? ORDER BY seq`, l.provider)
 	if err != nil {
 		return err
 	}
@@ -116,15 +143,24 @@ func (l *ledger) rest(ctx context.Context, from, to api.Time, report *difference
 	for rows.Next() {
 		d := &difference{Difference: missingWithThem, Ours: &api.Money{}}
 		var seq int64
-		if err := rows.Scan(&seq, &d.Kind, &d.Order, &d.Attempt, &d.TradeNo, &d.Refund,
+		var at api.Time
+		if err := rows.Scan(&seq, &at, &d.Kind, &d.Order, &d.Attempt, &d.TradeNo, &d.Refund,
 			&d.Ours.Amount, &d.Ours.Currency); err != nil {
 			return err
 		}
-		report.entries++
-		if l.seen[seq/64]&(1<<(seq%64)) != 0 {
-			continue
+		seen := l.seen[seq/64]&(1<<(seq%64)) != 0
+		must, may := p.holds(at)
+		if seen || may {
+			report.entries++
 		}
-		if err := report.add(d); err != nil {
+		switch {
+		case seen:
+		case must:
+			err = report.add(d)
+		case may:
+			report.left++
+		}
+		if err != nil {
 			return err
 		}
 	}

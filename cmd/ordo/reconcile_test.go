@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"ordo/actors/audit"
 	"ordo/api"
 )
 
@@ -18,7 +20,9 @@ func statementOf(t *testing.T, dir string) []string {
 	t.Helper()
 	g := openSandbox(t, dir)
 	w := httptest.NewRecorder()
-	g.ServeHTTP(w, httptest.NewRequest("GET", "/statement.csv", nil))
+	r := httptest.NewRequest("GET", "http://127.0.0.1/statement.csv", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	g.ServeHTTP(w, r)
 	if err := g.Close(); err != nil || w.Code != 200 {
 		t.Fatalf("%v: %d %s", err, w.Code, w.Body)
 	}
@@ -104,12 +108,12 @@ func TestReconcile(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			lines := test.change(append([]string{}, said...))
-			code, out, errs := reconciled(t, dir, lines)
+			code, out, errs := reconciled(t, dir, lines, "--margin", "0s")
 			if code != exitFailed || errs != "" || strings.Count(out, "\n") != 2 ||
 				!strings.HasPrefix(out, test.want) || !strings.Contains(out, "\n1 differences;") {
 				t.Errorf("exit %d: %s%s", code, out, errs)
 			}
-			code, out, errs = reconciled(t, dir, lines, "--json")
+			code, out, errs = reconciled(t, dir, lines, "--margin", "0s", "--json")
 			var r struct {
 				Differences []difference `json:"differences"`
 				Count       int          `json:"count"`
@@ -132,7 +136,7 @@ func TestReconcileListsEveryDifference(t *testing.T) {
 	if n := strings.Count(out, missingWithThem); code != exitFailed || n != len(said)-1 {
 		t.Errorf("exit %d, %d differences of %d: %s", code, n, len(said)-1, out)
 	}
-	change(t, actorFile(dir, "payment"), `DROP TRIGGER log_stays_whole; DELETE FROM log`)
+	change(t, audit.File(dir, "payment"), `DROP TRIGGER log_stays_whole; DELETE FROM log`)
 	code, out, _ = reconciled(t, dir, said)
 	if n := strings.Count(out, missingWithUs); code != exitFailed || n != len(said)-1 ||
 		!strings.Contains(out, "the attempt is paid") || !strings.Contains(out, "the refund is done") {
@@ -141,6 +145,93 @@ func TestReconcileListsEveryDifference(t *testing.T) {
 	if code, out, _ = reconciled(t, dir, said[:1], "--json"); code != exitOK ||
 		!strings.HasPrefix(out, `{"differences":[],"count":0,`) {
 		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+// Rows at the ends of a period are left out where the other day's statement may
+// have them, and a row that no other one can have is missing. The statement has
+// all rows but the log's first refund, which was written down at a time.
+func TestReconcileAtTheEnds(t *testing.T) {
+	dir, _ := moneyBooks(t)
+	said := statementOf(t, dir)
+	at := row(t, said, "refund,")
+	lines := append(said[:at:at], said[at+1:]...)
+	request := strings.Split(said[at], ",")[3]
+	for i := range lines[1:] { // the gateway's day is long
+		fields := strings.Split(lines[i+1], ",")
+		fields[6] = fmt.Sprintf("2026-01-01T%02d:00:00Z", i%24)
+		lines[i+1] = strings.Join(fields, ",")
+	}
+	day := []string{"--from", "2026-01-01", "--to", "2026-01-02"}
+	for _, test := range []struct {
+		at, want string
+		flags    []string
+	}{
+		// By the shop's clock, which has nanoseconds.
+		{"2026-01-01T12:00:00.000000001Z", missingWithThem, nil},
+		{"2026-01-01T12:00:00.000000001Z", missingWithThem, day},
+		{"2026-01-01T00:10:00.000000001Z", "1 of them left out", nil},
+		{"2026-01-01T00:10:00.000000001Z", "1 of them left out", day},
+		{"2026-01-01T00:10:00.000000001Z", missingWithThem, append(day, "--margin", "5m")},
+		{"2026-01-01T23:50:00.000000001Z", "1 of them left out", day},
+		{"2026-01-02T00:10:00.000000001Z", "1 of them left out", day},
+		{"2026-01-02T00:10:00.000000001Z", "in the pay log\n", append(day, "--margin", "5m")},
+		{"2026-01-02T02:00:00.000000001Z", "in the pay log\n", day},
+		{"2026-01-03T00:00:00.000000001Z", "1 of them left out", nil}, // after it was written
+		// By the gateway's own.
+		{"2026-01-01T00:10:00Z", missingWithThem, nil},
+		{"2026-01-01T00:00:00Z", missingWithThem, day},
+		{"2026-01-01T23:59:59Z", missingWithThem, day},
+		{"2026-01-02T00:00:00Z", "in the pay log\n", day},
+		{"2026-01-02T00:00:00Z", "1 of them left out", nil},
+		{"2026-01-02T00:00:00Z", "1 of them left out", day[:2]},
+		{"2025-12-31T23:59:59Z", "in the pay log\n", day},
+	} {
+		when, err := time.Parse(time.RFC3339, test.at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(t, audit.File(dir, "payment"), fmt.Sprintf(`DROP TRIGGER IF EXISTS log_stays_true;
+			UPDATE log SET at = %d WHERE refund = '%s'`, when.UnixNano(), request))
+		code, out, errs := reconciled(t, dir, lines, test.flags...)
+		if (code == exitFailed) != (test.want == missingWithThem) || errs != "" ||
+			!strings.Contains(out, test.want) || code == exitOK && strings.Contains(out, "_with_") {
+			t.Errorf("%s %v: exit %d: %s%s", test.at, test.flags, code, out, errs)
+		}
+	}
+}
+
+// What was booked while the statement was being written is no difference.
+func TestReconcileWhileTheShopRuns(t *testing.T) {
+	dir, _ := moneyBooks(t)
+	said := statementOf(t, dir)
+	code, out, errs := reconciled(t, dir, said[:len(said)-2])
+	if code != exitOK || errs != "" || !strings.Contains(out, "2 of them left out") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+}
+
+// JSON that a fault cuts short is JSON all the same, or nothing.
+func TestReconcileJSONAfterAFault(t *testing.T) {
+	dir, _ := moneyBooks(t)
+	said := statementOf(t, dir)
+	change(t, audit.File(dir, "payment"), `PRAGMA foreign_keys = off; DROP TABLE attempt`)
+	gone := "pay,x,2026010122001400999999999999,,1.00,GBP,2026-01-01T00:00:00Z"
+	code, out, errs := reconciled(t, dir, append(said[:len(said):len(said)], gone), "--json")
+	if code != exitUsage || out != "" || !strings.Contains(errs, "attempt") {
+		t.Errorf("exit %d: %s%s", code, out, errs)
+	}
+	said[1] = strings.Replace(said[1], "GBP", "EUR", 1)
+	code, out, errs = reconciled(t, dir, append(said, gone), "--json")
+	var r struct {
+		Differences []difference `json:"differences"`
+		Error       string       `json:"error"`
+		OK          *bool        `json:"ok"`
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil || code != exitUsage || r.OK == nil ||
+		*r.OK || len(r.Differences) != 1 || !strings.Contains(r.Error, "attempt") ||
+		!strings.Contains(errs, "attempt") {
+		t.Errorf("exit %d: %v: %s%s", code, err, out, errs)
 	}
 }
 
@@ -157,6 +248,9 @@ func TestReconcileADay(t *testing.T) {
 		{[]string{"--from", "2026-01-01", "--to", "2026-01-02"}, exitFailed},
 		{[]string{"--provider", "stripe"}, exitOK},
 		{[]string{"--from", "yesterday"}, exitUsage},
+		{[]string{"--from", "2026-01-02", "--to", "2026-01-02"}, exitUsage},
+		{[]string{"--margin", "-1s"}, exitUsage},
+		{[]string{"--margin", "169h"}, exitUsage},
 		{[]string{"--provider", "nobody"}, exitUsage},
 	} {
 		if code, out, errs := reconciled(t, dir, said[:1], test.flags...); code != test.code {
@@ -205,7 +299,7 @@ func TestReconcileRefusesBadStatements(t *testing.T) {
 		!strings.Contains(errs, "payment.db") {
 		t.Errorf("no pay log: exit %d: %s", code, errs)
 	}
-	if err := os.WriteFile(actorFile(dir, "payment"), []byte("no database"), 0o600); err != nil {
+	if err := os.WriteFile(audit.File(dir, "payment"), []byte("no database"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if code, _, errs := reconciled(t, dir, lines); code != exitUsage {

@@ -8,11 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"ordo/actors/payment/alipay"
 	"ordo/api"
 )
-
-// subTradeMissing is what the sandbox says of a trade that it does not know.
-const subTradeMissing = "ACQ.TRADE_NOT_EXIST"
 
 // control has the sandbox of the shop do something. It answers calls from this
 // machine only.
@@ -22,7 +20,7 @@ func (c *client) control(ctx context.Context, body map[string]any) error {
 }
 
 // pays tells whether orders are to be paid: as asked for, or when the shop has a
-// sandbox that this process may control.
+// sandbox that this process may control. What says neither is an error.
 func (a *admin) pays(ctx context.Context, asked *bool) (bool, error) {
 	if asked != nil && !*asked {
 		return false, nil
@@ -32,15 +30,23 @@ func (a *admin) pays(ctx context.Context, asked *bool) (bool, error) {
 	}
 	// Nobody has such a trade; only a sandbox says so.
 	err := a.control(ctx, map[string]any{"action": "deliveries", "out_trade_no": "none"})
-	has := refusedWith(err, subTradeMissing)
-	switch p := asProblem(err); {
-	case has || asked == nil && p != nil:
-		return has, nil
-	case p == nil:
-		return false, err
+	p := asProblem(err)
+	switch {
+	case refusedWith(err, alipay.SubTradeNotExist):
+		return true, nil
+	case err == nil:
+		return false, errors.New("sandbox: it knows a trade that nobody has made")
+	case p == nil || !slices.Contains(noControl, p.Status):
+		return false, fmt.Errorf("sandbox: %w", err)
+	case asked == nil:
+		return false, nil
 	}
 	return false, errors.New("--pay: the shop has no sandbox that may be controlled from here")
 }
+
+// noControl are the answers of a shop without a sandbox, of one that is not
+// controlled, and of one that is not controlled from this machine.
+var noControl = []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusForbidden}
 
 // pay brings a placed order to be paid. One that can't be paid any more comes
 // back as it is then.
@@ -57,7 +63,7 @@ func (s *shopper) pay(ctx context.Context, o *api.Order) (*api.Order, error) {
 	}
 	err = s.admin.control(ctx, map[string]any{"action": "pay", "url": a.Link.URL})
 	// The trade is paid or closed already: the order will say which.
-	if p := asProblem(err); p != nil && p.Status == http.StatusConflict {
+	if refusedWith(err, alipay.SubTradePaid) || refusedWith(err, alipay.SubTradeClosed) {
 		err = nil
 	}
 	if err != nil {
@@ -181,7 +187,7 @@ func (r *replay) drop(reason string, rows ...*cancelRow) {
 type giveBack struct {
 	*replay
 	order *api.Order
-	// units are those refunded by the replay, of each line.
+	// units are those that the replay has had refunded, of each line.
 	units    []int64
 	refunded bool
 }
@@ -214,6 +220,9 @@ func (b *giveBack) refund(ctx context.Context, key string, rows []*cancelRow) er
 		return err
 	}
 	if reason != "" {
+		for _, l := range lines {
+			b.units[l.Line] -= l.Quantity
+		}
 		b.drop(reason, fit...)
 		return nil
 	}

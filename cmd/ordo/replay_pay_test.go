@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"ordo/actors/audit"
 	"ordo/api"
 )
 
@@ -107,10 +108,10 @@ func TestReplayPays(t *testing.T) {
 				t.Errorf("skips come to %v, want %v", got.SkipAmounts, want)
 			}
 		})
-		audit, err := runAudit(t.Context(), []string{data}, false)
-		if err != nil || !audit.OK || len(audit.Warnings) > 0 || len(audit.Orders) != 1 ||
-			audit.Orders[api.OrderPaid] != 2 {
-			t.Errorf("%v: %+v", err, audit)
+		books, err := audit.Run(t.Context(), audit.Options{Dirs: []string{data}})
+		if err != nil || !books.OK || len(books.Warnings) > 0 || len(books.Orders) != 1 ||
+			books.Orders[api.OrderPaid] != 2 {
+			t.Errorf("%v: %+v", err, books)
 		}
 		if code, out, errs := reconciled(t, data, statementOf(t, data)); code != exitOK ||
 			!strings.Contains(out, "agree; 5 rows") {
@@ -136,37 +137,74 @@ func TestReplayPaysLater(t *testing.T) {
 }
 
 // A refund that the shop refuses is skipped with the reason, and so is one that
-// the gateway does.
+// the gateway does. Their units are still there for the next cancellation.
 func TestReplayCountsRefusedRefunds(t *testing.T) {
-	state := api.RefundFailed
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /admin/v1/orders/{id}/refunds", func(w http.ResponseWriter, r *http.Request) {
-		if r.PathValue("id") == "refused" {
+		key := r.Header.Get("Idempotency-Key")
+		if key == "C1" {
 			w.WriteHeader(http.StatusConflict)
 			_, _ = w.Write([]byte(`{"status":409,"code":"not_refundable"}`))
 			return
 		}
-		_ = json.NewEncoder(w).Encode(api.Refund{ID: "rfd_1", State: api.RefundRunning})
+		_ = json.NewEncoder(w).Encode(api.Refund{ID: key, State: api.RefundRunning})
 	})
-	mux.HandleFunc("GET /admin/v1/refunds/rfd_1", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(api.Refund{ID: "rfd_1", State: state})
+	mux.HandleFunc("GET /admin/v1/refunds/{id}", func(w http.ResponseWriter, r *http.Request) {
+		f := api.Refund{ID: r.PathValue("id"), State: api.RefundFailed}
+		if f.ID == "C3" {
+			f.State, f.Amount = api.RefundDone, api.Money{Amount: 6}
+		}
+		_ = json.NewEncoder(w).Encode(f)
 	})
 	s := httptest.NewServer(mux)
 	defer s.Close()
 	r := &replay{admin: &admin{newClient(s.URL, 2), "t"}, pay: true, width: 2}
-	line := []api.LineSnapshot{{SKU: "A", Quantity: 2}}
-	r.trace = &trace{Invoices: []invoice{{No: "1"}, {No: "2"}}, Cancels: []cancelRow{
-		{No: "C1", Ref: "1", SKU: "A", Quantity: 1, Amount: 3},
-		{No: "C2", Ref: "2", SKU: "A", Quantity: 1, Amount: 4}}}
+	r.trace = &trace{Invoices: []invoice{{No: "1"}}, Cancels: []cancelRow{
+		{No: "C1", Ref: "1", SKU: "A", Quantity: 2, Amount: 3},
+		{No: "C2", Ref: "1", SKU: "A", Quantity: 2, Amount: 4},
+		{No: "C3", Ref: "1", SKU: "A", Quantity: 2, Amount: 5},
+		{No: "C4", Ref: "1", SKU: "A", Quantity: 1, Amount: 7}}}
 	r.begin()
-	r.bought["1"] = &api.Order{ID: "refused", Lines: line}
-	r.bought["2"] = &api.Order{ID: "failed", Lines: line}
+	r.bought["1"] = &api.Order{ID: "ord_1", Lines: []api.LineSnapshot{{SKU: "A", Quantity: 2}}}
 	if err := r.refundAll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := r.result.left; got.Rows[skipRefused+"not_refundable"] != 1 ||
-		got.Rows[skipRefused+"failed"] != 1 || got.Refunds != 7 || r.result.Orders.Refunded != 0 {
+		got.Rows[skipRefused+"failed"] != 1 || got.Rows[skipTooMany] != 1 || got.Refunds != 14 ||
+		r.result.Orders.Refunded != 1 || r.result.Amounts.Refunded != 5 ||
+		r.result.Shop.Refunded != 6 {
 		t.Errorf("%+v", r.result)
+	}
+}
+
+// Only an answer that says so means that there is no sandbox to control.
+func TestReplayTellsAFaultFromNoSandbox(t *testing.T) {
+	for _, test := range []struct {
+		status    int
+		body      string
+		pays, bad bool
+	}{
+		{404, `{"code":"ACQ.TRADE_NOT_EXIST"}`, true, false},
+		{404, `{"status":404,"code":"not_found"}`, false, false},
+		{403, `{"message":"control is for this machine only"}`, false, false},
+		{405, `Method Not Allowed`, false, false},
+		{400, `{"code":"ACQ.INVALID_PARAMETER"}`, false, true},
+		{409, `{"code":"ACQ.TRADE_STATUS_ERROR"}`, false, true},
+		{500, `Internal Server Error`, false, true},
+		{200, `{}`, false, true},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/readyz" {
+				return
+			}
+			w.WriteHeader(test.status)
+			_, _ = w.Write([]byte(test.body))
+		}))
+		pays, err := (&admin{newClient(s.URL, 1), "t"}).pays(t.Context(), nil)
+		if pays != test.pays || (err != nil) != test.bad {
+			t.Errorf("%d %s: %v, %v", test.status, test.body, pays, err)
+		}
+		s.Close()
 	}
 }
 

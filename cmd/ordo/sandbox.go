@@ -13,6 +13,7 @@ import (
 
 	"ordo/actors/payment/alipay"
 	"ordo/actors/payment/sandbox"
+	"ordo/api/rest"
 )
 
 // SandboxCmd runs a payment gateway to try a shop with, alone. No real money
@@ -65,9 +66,11 @@ const sandboxDrain = 2 * time.Second
 
 // newSandboxServer limits what callers can hold.
 func newSandboxServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	rest.DropUnused(s)
+	return s
 }
 
 func (c *SandboxCmd) open(log *slog.Logger) (*sandbox.Gateway, error) {

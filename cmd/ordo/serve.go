@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -34,6 +35,7 @@ type ServeCmd struct {
 	SubmitDeadline time.Duration `help:"How long an order waits for its steps." default:"60s"`
 	MaxUnits       int64         `help:"Most units in an order; 0 for no limit." default:"0"`
 	TickEvery      time.Duration `help:"Time between sweeps of deadlines." default:"30s"`
+	AuditEvery     time.Duration `help:"Time between rounds of the standing audit; 0s for none." default:"5s"`
 	Drain          time.Duration `help:"How long to serve on, not ready, after SIGTERM." default:"0s"`
 	PayFlags
 
@@ -43,6 +45,9 @@ type ServeCmd struct {
 	certificate *tls.Certificate
 }
 
+// maxAlipayExpiry is the longest time limit of a trade at Alipay, 15 days.
+const maxAlipayExpiry = 15 * 24 * time.Hour
+
 // Validate refuses what could not be run, before anything is.
 func (c *ServeCmd) Validate() error {
 	errs := []error{checkAddr("http", c.HTTP), checkOnly(c.Only, c.NoAPI), checkCurrency(c.Currency),
@@ -50,10 +55,15 @@ func (c *ServeCmd) Validate() error {
 		within("submit-deadline", c.SubmitDeadline, time.Second, 24*time.Hour),
 		within("max-units", c.MaxUnits, 0, math.MaxInt64),
 		within("tick-every", c.TickEvery, 100*time.Millisecond, time.Hour),
+		within("audit-every", c.AuditEvery, 0, time.Hour),
 		within("drain", c.Drain, 0, time.Hour), checkLoopback("pprof", c.Pprof), c.loadTLS(),
 		c.PayFlags.Validate()}
 	if c.Sandbox && c.NoAPI {
 		errs = append(errs, errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
+	}
+	if c.AlipayAppID != "" && c.Expiry > maxAlipayExpiry {
+		errs = append(errs, fmt.Errorf("--expiry: Alipay's links are good for %s at most",
+			maxAlipayExpiry))
 	}
 	if c.NATSListen != "" {
 		errs = append(errs, checkAddr("nats-listen", c.NATSListen))
@@ -90,7 +100,7 @@ func (c *ServeCmd) shop(t *terminal) ShopConfig {
 		Only: splitList(c.Only), NoAPI: c.NoAPI, TakeOver: c.TakeOver, Certificate: c.certificate,
 		AdminToken: c.AdminToken, Currency: c.Currency, Expiry: c.Expiry,
 		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery,
-		Pay: c.PayFlags, Log: t.Log}
+		AuditEvery: cmp.Or(c.AuditEvery, -1), Pay: c.PayFlags, Log: t.Log}
 }
 
 // tune sets Go's runtime for actors, unless the environment does. A commit

@@ -9,9 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/actors"
+	"ordo/actors/audit"
 	"ordo/actors/coupon"
 	"ordo/actors/goods"
 	"ordo/actors/journal"
@@ -67,8 +66,11 @@ type ShopConfig struct {
 	MaxUnits int64
 	// TickEvery is the time between two sweeps of deadlines; 0: 30 s.
 	TickEvery time.Duration
-	Pay       PayFlags
-	Log       *slog.Logger
+	// AuditEvery is the time between two rounds of the standing audit, if they
+	// are quick; 0: 5 s, below 0: none.
+	AuditEvery time.Duration
+	Pay        PayFlags
+	Log        *slog.Logger
 }
 
 // Shop is a running process of a shop.
@@ -87,7 +89,13 @@ type Shop struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	edge   *bus.Edge
-	hosts  []*actors.Host
+	// hosts are the actors that run, down those that could not be started and
+	// why; mu guards both.
+	mu    sync.Mutex
+	hosts []*actors.Host
+	down  map[string]error
+	// audit is nil where there is nothing to audit.
+	audit *audit.Standing
 	// pay are the payment providers, sandbox the one in this process or nil.
 	pay     *gateway.Gateways
 	sandbox *sandbox.Gateway
@@ -132,7 +140,7 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	if err := s.startActors(ctx); err != nil {
+	if err := s.startActors(ctx, run); err != nil {
 		return err
 	}
 	if s.runs("order") {
@@ -149,57 +157,11 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if s.runs("payment") {
 		s.callProviders(run)
 	}
-	return nil
+	return s.startAudit(run)
 }
 
 func (s *Shop) runs(actor string) bool {
 	return len(s.cfg.Only) == 0 || slices.Contains(s.cfg.Only, actor)
-}
-
-// noActors, in place of names of actors, runs a process without any.
-const noActors = "none"
-
-// startActors starts the actors side by side.
-func (s *Shop) startActors(ctx context.Context) error {
-	if slices.Equal(s.cfg.Only, []string{noActors}) {
-		return nil
-	}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var errs []error
-	for _, spec := range specs() {
-		if !s.runs(spec.Name) {
-			continue
-		}
-		wg.Go(func() {
-			h, err := actors.Start(ctx, spec, actors.HostConfig{
-				Dir: filepath.Join(s.cfg.Data, "actors"), Connect: s.dial, TakeOver: s.cfg.TakeOver,
-				TickEvery: s.cfg.TickEvery, Edge: s.edge, Log: s.cfg.Log})
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-				return
-			}
-			s.hosts = append(s.hosts, h)
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// ready tells whether all actors of this process are ready and it is not about
-// to end, and how each actor is.
-func (s *Shop) ready() (bool, any) {
-	ok := !s.draining.Load() && s.edge.Connected() && (s.sessions == nil || !s.sessions.Held())
-	all := make([]actors.Status, 0, len(s.hosts))
-	for _, h := range s.hosts {
-		status := h.Status()
-		ok = ok && status.Ready
-		all = append(all, status)
-	}
-	slices.SortFunc(all, func(a, b actors.Status) int { return strings.Compare(a.Actor, b.Actor) })
-	return ok, all
 }
 
 // fail ends the shop with an error that it can't go on after.
@@ -234,6 +196,9 @@ func (s *Shop) Drain(wait time.Duration) error {
 // Close finishes the requests of HTTP, has the actors finish their batches and closes
 // everything. It may be called after a start that failed.
 func (s *Shop) Close(ctx context.Context) error {
+	if s.sandbox != nil {
+		s.sandbox.Quiet() // it notifies the address that is about to be closed
+	}
 	errs := s.closeAPI(ctx)
 	s.cancel()
 	s.wg.Wait()

@@ -165,6 +165,10 @@ func (c *Client) Query(ctx context.Context, outTradeNo string) (Trade, error) {
 type Refund struct {
 	// OutTradeNo is the trade.
 	OutTradeNo string
+	// TradeNo is the gateway's own number of it. The gateway goes by it where
+	// both are given, and has more than one trade of an OutTradeNo when one was
+	// opened again; without it a refund may take the money of another one.
+	TradeNo string
 	// OutRequestNo is the shop's number of the refund. Repeating a number with
 	// the same amount refunds once; it is kept for ever.
 	OutRequestNo string
@@ -183,6 +187,8 @@ type Refunded struct {
 	// Total is all that has been refunded of the trade up to now, this refund
 	// included: refund_fee is cumulative.
 	Total api.Money
+	// At is when this refund was made, 0 when the gateway does not say.
+	At api.Time
 }
 
 // Refund sends money of a paid trade back to the shopper. After ErrUnknown it
@@ -196,9 +202,11 @@ func (c *Client) Refund(ctx context.Context, r Refund) (Refunded, error) {
 		TradeNo    string `json:"trade_no"`
 		FundChange string `json:"fund_change"`
 		RefundFee  string `json:"refund_fee"`
+		RefundPay  string `json:"gmt_refund_pay"`
 	}
 	err := c.call(ctx, MethodRefund, bizTrade{
 		OutTradeNo:   r.OutTradeNo,
+		TradeNo:      r.TradeNo,
 		RefundAmount: FormatAmount(r.Amount),
 		OutRequestNo: r.OutRequestNo,
 		RefundReason: cleanText(r.Reason),
@@ -207,7 +215,9 @@ func (c *Client) Refund(ctx context.Context, r Refund) (Refunded, error) {
 		return Refunded{}, err
 	}
 	f := fields{currency: c.cfg.Currency}
-	done := Refunded{a.OutTradeNo, a.TradeNo, a.FundChange == "Y", f.amount(a.RefundFee)}
+	// Money that went back did so also at a time that can't be read.
+	at, _ := ParseTime(a.RefundPay)
+	done := Refunded{a.OutTradeNo, a.TradeNo, a.FundChange == "Y", f.amount(a.RefundFee), at}
 	f.keep(sameNo(a.OutTradeNo, r.OutTradeNo))
 	if done.Changed && done.Total.Amount < r.Amount.Amount {
 		f.keep(fmt.Errorf("%w: refunded %.20q in all", ErrMalformed, a.RefundFee))
@@ -236,10 +246,10 @@ type RefundState struct {
 	At api.Time
 }
 
-// RefundQuery asks whether a refund is done. Code 10000 alone does not say so;
-// refund_status does.
-func (c *Client) RefundQuery(ctx context.Context, outTradeNo, no string) (RefundState, error) {
-	if err := checkNo(no, "out_request_no"); err != nil {
+// RefundQuery asks by its numbers whether a refund is done. Code 10000 alone
+// does not say so; refund_status does.
+func (c *Client) RefundQuery(ctx context.Context, r Refund) (RefundState, error) {
+	if err := checkNo(r.OutRequestNo, "out_request_no"); err != nil {
 		return RefundState{}, err
 	}
 	var a struct {
@@ -251,22 +261,23 @@ func (c *Client) RefundQuery(ctx context.Context, outTradeNo, no string) (Refund
 		GmtRefundPay string `json:"gmt_refund_pay"`
 	}
 	err := c.call(ctx, MethodRefundQuery, bizTrade{
-		OutTradeNo:   outTradeNo,
-		OutRequestNo: no,
+		OutTradeNo:   r.OutTradeNo,
+		TradeNo:      r.TradeNo,
+		OutRequestNo: r.OutRequestNo,
 		QueryOptions: []string{"gmt_refund_pay"},
 	}, &a)
 	if err != nil {
 		return RefundState{}, err
 	}
-	s := RefundState{OutTradeNo: outTradeNo, TradeNo: a.TradeNo, OutRequestNo: no,
+	s := RefundState{OutTradeNo: r.OutTradeNo, TradeNo: a.TradeNo, OutRequestNo: r.OutRequestNo,
 		Amount: api.Money{Currency: c.cfg.Currency}}
 	if a.RefundStatus != "REFUND_SUCCESS" {
 		return s, nil
 	}
 	f := fields{currency: c.cfg.Currency}
 	s.Done, s.Amount, s.At = true, f.amount(a.RefundAmount), f.time(a.GmtRefundPay)
-	f.keep(sameNo(a.OutTradeNo, outTradeNo))
-	f.keep(sameNo(a.OutRequestNo, no))
+	f.keep(sameNo(a.OutTradeNo, r.OutTradeNo))
+	f.keep(sameNo(a.OutRequestNo, r.OutRequestNo))
 	return s, f.unknown()
 }
 
@@ -283,6 +294,7 @@ func (c *Client) Close(ctx context.Context, outTradeNo string) error {
 // bizTrade is the biz_content of the calls about a trade that exists.
 type bizTrade struct {
 	OutTradeNo   string   `json:"out_trade_no"`
+	TradeNo      string   `json:"trade_no,omitempty"`
 	RefundAmount string   `json:"refund_amount,omitempty"`
 	OutRequestNo string   `json:"out_request_no,omitempty"`
 	RefundReason string   `json:"refund_reason,omitempty"`

@@ -97,7 +97,7 @@ func TestCallsAreSentAsRecorded(t *testing.T) {
 		alipay.MethodQuery:     func() error { _, err := c.Query(ctx, tradeNo); return err },
 		alipay.MethodClose:     func() error { return c.Close(ctx, "ORD202601020002") },
 		alipay.MethodRefundQuery: func() error {
-			_, err := c.RefundQuery(ctx, tradeNo, "RF202601020001")
+			_, err := c.RefundQuery(ctx, alipay.Refund{OutTradeNo: tradeNo, OutRequestNo: "RF202601020001"})
 			return err
 		},
 	}
@@ -197,7 +197,7 @@ func TestPaymentsThatAreNotAsked(t *testing.T) {
 	}
 	long := strings.Repeat("9", alipay.MaxNo+1)
 	_, err1 := c.Query(ctx, long)
-	_, err2 := c.RefundQuery(ctx, tradeNo, "")
+	_, err2 := c.RefundQuery(ctx, alipay.Refund{OutTradeNo: tradeNo, OutRequestNo: ""})
 	_, err3 := c.Refund(ctx, alipay.Refund{OutTradeNo: tradeNo, OutRequestNo: "1"})
 	_, err4 := c.Refund(ctx, alipay.Refund{OutTradeNo: tradeNo, Amount: payment().Amount})
 	for i, err := range []error{err1, err2, err3, err4, c.Close(ctx, "a b")} {
@@ -238,12 +238,12 @@ func TestAnswersThatAreRead(t *testing.T) {
 	}
 	state, err := ask(ok+`,"out_request_no":"RF1","refund_status":"REFUND_SUCCESS",`+
 		`"refund_amount":"20.00","gmt_refund_pay":"2026-01-02 03:04:05"`).
-		RefundQuery(ctx, tradeNo, "RF1")
+		RefundQuery(ctx, refund)
 	if err != nil || state != (alipay.RefundState{OutTradeNo: tradeNo, TradeNo: "7",
 		OutRequestNo: "RF1", Done: true, Amount: cny(2000), At: api.TimeOf(at)}) {
 		t.Errorf("refund query: %+v, %v", state, err)
 	}
-	state, err = ask(`"code":"10000","msg":"Success"`).RefundQuery(ctx, tradeNo, "RF1")
+	state, err = ask(`"code":"10000","msg":"Success"`).RefundQuery(ctx, refund)
 	if err != nil || state.Done || state.Amount != cny(0) {
 		t.Errorf("a refund that is not known: %+v, %v", state, err)
 	}
@@ -419,7 +419,7 @@ func TestConfigsThatAreRefused(t *testing.T) {
 func TestRefundRequest(t *testing.T) {
 	g := newGateway(t, signed(t, `{"code":"20000"}`))
 	_, err := newClient(t, g.URL).Refund(t.Context(), alipay.Refund{OutTradeNo: tradeNo,
-		OutRequestNo: "RF1", Amount: api.Money{Amount: 1, Currency: "CNY"},
+		TradeNo: "7", OutRequestNo: "RF1", Amount: api.Money{Amount: 1, Currency: "CNY"},
 		Reason: strings.Repeat("é", 300)})
 	if !errors.Is(err, alipay.ErrUnknown) {
 		t.Fatal(err)
@@ -432,7 +432,7 @@ func TestRefundRequest(t *testing.T) {
 	if err := json.Unmarshal([]byte(p["biz_content"]), &biz); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"out_trade_no": tradeNo, "refund_amount": "0.01",
+	want := map[string]string{"out_trade_no": tradeNo, "trade_no": "7", "refund_amount": "0.01",
 		"out_request_no": "RF1", "refund_reason": strings.Repeat("é", alipay.MaxSubject)}
 	if !reflect.DeepEqual(biz, want) || p["method"] != alipay.MethodRefund {
 		t.Errorf("%v", p)

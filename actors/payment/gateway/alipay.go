@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"sync"
+	"time"
 
 	"ordo/actors/payment/alipay"
 	"ordo/api"
@@ -14,6 +17,11 @@ import (
 type Alipay struct {
 	client *alipay.Client
 	cfg    alipay.Config
+	began  time.Time
+
+	mu sync.Mutex
+	// doubts are the refunds of which a try had no answer, since when.
+	doubts map[string]time.Time
 }
 
 // NewAlipay makes the gateway of a merchant's account.
@@ -22,7 +30,10 @@ func NewAlipay(cfg alipay.Config) (*Alipay, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Alipay{c, cfg}, nil
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Alipay{client: c, cfg: cfg, began: cfg.Now(), doubts: map[string]time.Time{}}, nil
 }
 
 // pay is what an attempt asks the shopper for; always the same for the same
@@ -54,6 +65,10 @@ func (g *Alipay) Open(ctx context.Context, a *api.Attempt) (api.Link, error) {
 	if err == nil && p.QRCode == "" {
 		err = fmt.Errorf("%w: a trade without a code", alipay.ErrUnknown)
 	}
+	var refused *alipay.GatewayError
+	if errors.As(err, &refused) && refused.Code != alipay.CodeFailed {
+		return api.Link{}, fmt.Errorf("%w: %w", ErrPending, err) // a key or a right is wrong
+	}
 	return api.Link{QRCode: p.QRCode}, refusal(api.CodeNotPayable, err)
 }
 
@@ -68,8 +83,15 @@ func (g *Alipay) Query(ctx context.Context, a *api.Attempt) (*api.Trade, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &api.Trade{Provider: api.PayAlipay, Attempt: a.ID, TradeNo: t.TradeNo,
-		State: stateOf(t.Status), Amount: t.Total, PaidAt: t.PaidAt}, nil
+	trade := &api.Trade{Provider: api.PayAlipay, Attempt: a.ID, TradeNo: t.TradeNo,
+		State: stateOf(t.Status), Amount: t.Total, PaidAt: t.PaidAt}
+	if trade.State == api.TradePaid && t.TradeNo == "" {
+		return nil, fmt.Errorf("%w: a paid trade without a number", alipay.ErrUnknown)
+	}
+	if trade.State == api.TradeClosed && trade.PaidAt != 0 {
+		trade.Refunded = trade.Amount // what closes a trade that was paid
+	}
+	return trade, nil
 }
 
 // Close implements Gateway. What the gateway refuses to close it is asked
@@ -83,43 +105,73 @@ func (g *Alipay) Close(ctx context.Context, a *api.Attempt) (*api.Trade, error) 
 	return g.Query(ctx, a)
 }
 
-// retried are refusals of a refund that may be different another day. So are
-// all whose code is not alipay.CodeFailed: a wrong key or a missing right is
-// not about the refund.
-var retried = map[string]bool{
-	"ACQ.SELLER_BALANCE_NOT_ENOUGH": true, "ACQ.CUSTOMER_VALIDATE_ERROR": true,
-	"ACQ.USER_NOT_MATCH_ERR": true, "ACQ.REFUND_CHARGE_ERROR": true,
+// final are the refusals of a refund that no other day changes. All others are
+// about the moment, the account or a key, or not known here: the refund stays
+// open, and is asked for again.
+var final = map[string]bool{
+	"ACQ.INVALID_PARAMETER": true, "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL": true,
+	"ACQ.TRADE_HAS_FINISHED": true, "ACQ.TRADE_STATUS_ERROR": true,
+	"ACQ.DISCORDANT_REPEAT_REQUEST": true, "ACQ.REASON_TRADE_REFUND_FEE_ERR": true,
+	"ACQ.REFUND_FEE_ERROR": true, "ACQ.TRADE_NOT_ALLOW_REFUND": true,
+	"ACQ.ONLINE_TRADE_VOUCHER_NOT_ALLOW_REFUND": true, "ACQ.BUYER_NOT_EXIST": true,
 }
 
-// Refund implements Gateway. The gateway's word that the request was fine is
-// not that money went back, so what this call did not change itself is asked
-// about, and so is every refusal before it is believed. Row Y9.
-func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.Money, error) {
-	done, err := g.client.Refund(ctx, alipay.Refund{OutTradeNo: c.Attempt.ID,
-		OutRequestNo: c.Refund, Amount: c.RefundAmount, Reason: c.Reason})
+// settles is how long the gateway may be at work on a refund whose call had no
+// answer. Until then its no to another try says nothing about the first.
+const settles = 10 * time.Second
+
+// Refund implements Gateway. A refusal is believed when no try of this process
+// may still be under way, and none of the process before. Row Y9.
+func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutcome, error) {
+	out, err := g.refund(ctx, c)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.cfg.Now()
+	doubt, ok := g.doubts[c.Refund]
+	if !ok {
+		doubt = g.began
+	}
+	switch refused := api.AsError(err); {
+	case err == nil || errors.Is(err, ErrPending):
+	case refused == nil:
+		maps.DeleteFunc(g.doubts, func(_ string, at time.Time) bool { return now.Sub(at) > settles })
+		g.doubts[c.Refund] = now
+	case now.Sub(doubt) < settles:
+		err = fmt.Errorf("%w: %s, but a try before may be under way", ErrPending, refused.Message)
+	}
+	return out, err
+}
+
+// refund asks for a refund. The gateway's word that the request was fine is not
+// that money went back, so what this call did not change itself is asked about,
+// and so is every refusal.
+func (g *Alipay) refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutcome, error) {
+	var none api.RefundOutcome
+	wish := alipay.Refund{OutTradeNo: c.Attempt.ID, TradeNo: c.Attempt.TradeNo,
+		OutRequestNo: c.Refund, Amount: c.RefundAmount, Reason: c.Reason}
+	done, err := g.client.Refund(ctx, wish)
 	if err == nil && done.Changed {
-		return done.Total, nil
+		return api.RefundOutcome{Total: done.Total, At: done.At}, nil
 	}
 	var refused *alipay.GatewayError
 	if err != nil && !errors.As(err, &refused) {
-		return api.Money{}, err
+		return none, err
 	}
-	state, qerr := g.client.RefundQuery(ctx, c.Attempt.ID, c.Refund)
+	state, qerr := g.client.RefundQuery(ctx, wish)
 	switch {
 	case qerr == nil && state.Done && state.Amount == c.RefundAmount:
-		return done.Total, nil
+		return api.RefundOutcome{Total: done.Total, At: state.At}, nil
 	case qerr == nil && state.Done:
-		return api.Money{}, api.Refuse(api.CodeRefundRefused,
+		return none, api.Refuse(api.CodeRefundRefused,
 			"the gateway knows the refund with %s, not %s", state.Amount, c.RefundAmount)
 	case qerr != nil && !errors.As(qerr, new(*alipay.GatewayError)):
-		return api.Money{}, qerr
+		return none, qerr
 	case refused == nil:
-		return api.Money{}, fmt.Errorf("%w: the refund was accepted and is not done", ErrPending)
-	case refused.Code != alipay.CodeFailed || refused.SubCode == alipay.SubTradeNotExist ||
-		retried[refused.SubCode]:
-		return api.Money{}, fmt.Errorf("%w: %w", ErrPending, err)
+		return none, fmt.Errorf("%w: the refund was accepted and is not done", ErrPending)
+	case refused.Code != alipay.CodeFailed || !final[refused.SubCode]:
+		return none, fmt.Errorf("%w: %w", ErrPending, err)
 	}
-	return api.Money{}, refusal(api.CodeRefundRefused, err)
+	return none, refusal(api.CodeRefundRefused, err)
 }
 
 // refusal makes the gateway's final no the shop's; other errors stay unknown.
@@ -132,7 +184,7 @@ func refusal(code api.Code, err error) error {
 }
 
 // Notice implements Gateway. Row Y3.
-func (g *Alipay) Notice(_ http.Header, body []byte) (*api.Trade, *api.PaymentIncident) {
+func (g *Alipay) Notice(_ http.Header, body []byte) (api.Message, *api.PaymentIncident) {
 	n, err := g.client.ParseNotify(body)
 	if err != nil {
 		return nil, Incident(api.PayAlipay, api.IncidentForged, nil, err)
@@ -143,7 +195,11 @@ func (g *Alipay) Notice(_ http.Header, body []byte) (*api.Trade, *api.PaymentInc
 		return nil, Incident(api.PayAlipay, api.IncidentForged, t,
 			fmt.Errorf("the notice is for app %.40q of seller %.40q", n.AppID, n.SellerID))
 	}
-	return t, nil
+	if t.State == api.TradePaid && t.TradeNo == "" {
+		return nil, Incident(api.PayAlipay, api.IncidentForged, t,
+			errors.New("money without a trade number"))
+	}
+	return &api.NoteTrade{Trade: *t}, nil
 }
 
 // Accepted implements Gateway.

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -38,6 +39,7 @@ type bank struct {
 	says  map[string]string
 	raw   http.HandlerFunc // answers instead, when not nil
 	calls []string
+	now   time.Time
 	pay   *gateway.Alipay
 	all   *gateway.Gateways
 }
@@ -48,7 +50,7 @@ func newBank(t *testing.T, says map[string]string) *bank {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bank{says: says}
+	b := &bank{says: says, now: at.Add(-time.Minute)}
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		method := r.FormValue("method")
 		b.calls = append(b.calls, strings.TrimPrefix(method, "alipay.trade."))
@@ -59,9 +61,13 @@ func newBank(t *testing.T, says map[string]string) *bank {
 		var biz struct {
 			Out string `json:"out_trade_no"`
 			No  string `json:"out_request_no"`
+			Of  string `json:"trade_no"`
 		}
 		if err := json.Unmarshal([]byte(r.FormValue("biz_content")), &biz); err != nil {
 			t.Error(err)
+		}
+		if biz.No != "" && biz.Of != paidAttempt().TradeNo {
+			t.Errorf("%s of the trade %q", method, biz.Of)
 		}
 		inner := strings.NewReplacer("$out", biz.Out, "$no", biz.No).Replace(b.says[method])
 		body, err := alipay.EnvelopeSigned(key, method, []byte(inner))
@@ -79,10 +85,11 @@ func newBank(t *testing.T, says map[string]string) *bank {
 		SellerID: "2088", PrivateKey: own, AlipayPublicKey: &key.PublicKey,
 		NotifyURL: "https://shop.example/pay/alipay/notify",
 		ReturnURL: "https://shop.example/pay/alipay/return",
-		Now:       func() time.Time { return at }})
+		Now:       func() time.Time { return b.now }})
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.now = at // a process that is a minute old
 	b.all = gateway.New(map[string]gateway.Gateway{api.PayAlipay: b.pay})
 	return b
 }
@@ -90,8 +97,15 @@ func newBank(t *testing.T, says map[string]string) *bank {
 // do does an effect about an attempt and a refund of 20.00.
 func (b *bank) do(ctx context.Context, name string) (any, error) {
 	return b.all.Do(ctx, effect(name, api.GatewayCall{
-		Attempt: attempt(api.PayAlipay, api.ProductQR, yuan), Refund: "rfd_1",
+		Attempt: paidAttempt(), Refund: "rfd_1",
 		RefundAmount: api.Money{Amount: 2000, Currency: "CNY"}}))
+}
+
+// paidAttempt is one whose trade the gateway has numbered.
+func paidAttempt() api.Attempt {
+	a := attempt(api.PayAlipay, api.ProductQR, yuan)
+	a.TradeNo = "2026"
+	return a
 }
 
 const (
@@ -113,7 +127,8 @@ func TestAlipayQuery(t *testing.T) {
 		unknown:                       "",
 		no + `ACQ.ACCESS_FORBIDDEN"}`: "",
 		trade + `PAID_PERHAPS"}`:      "",
-		`{"code":"20000","sub_code":"isp.unknow-error"}`: "",
+		strings.Replace(trade, "2026", "", 1) + `TRADE_SUCCESS"}`: "",
+		`{"code":"20000","sub_code":"isp.unknow-error"}`:          "",
 	} {
 		b := newBank(t, map[string]string{alipay.MethodQuery: inner})
 		out, err := b.do(t.Context(), api.EffectPayQuery)
@@ -128,9 +143,23 @@ func TestAlipayQuery(t *testing.T) {
 			got.Attempt != attempt(api.PayAlipay, api.ProductQR, yuan).ID || got.Amount != yuan {
 			t.Errorf("%s: %+v, %v", inner, out, err)
 		}
+		if gone := want == api.TradeClosed; gone != (got.Refunded == yuan) {
+			t.Errorf("of a paid trade that is closed all went back: %+v", got)
+		}
 		if want == api.TradePaid && (got.TradeNo != "2026" ||
 			got.PaidAt != api.TimeOf(at.Add(5*time.Second))) {
 			t.Errorf("%+v", got)
+		}
+	}
+}
+
+// An authentic no is an answer: it does not have the provider left alone.
+func TestAlipayRefusalsAreNoFailures(t *testing.T) {
+	b := newBank(t, map[string]string{alipay.MethodQuery: no + `ACQ.INVALID_PARAMETER"}`})
+	for range 30 {
+		if out, err := b.do(t.Context(), api.EffectPayQuery); err == nil || out != nil ||
+			errors.Is(err, gateway.ErrBroken) {
+			t.Fatalf("%+v, %v", out, err)
 		}
 	}
 }
@@ -161,10 +190,12 @@ func TestAlipayClose(t *testing.T) {
 // ACCEPT Y1 Y9
 func TestAlipayRefund(t *testing.T) {
 	const (
-		changed = `{"code":"10000","out_trade_no":"$out","fund_change":"Y","refund_fee":"50.00"}`
-		same    = `{"code":"10000","out_trade_no":"$out","fund_change":"N","refund_fee":"50.00"}`
-		is      = `{"code":"10000","out_trade_no":"$out","out_request_no":"$no",`
-		done    = is + `"refund_status":"REFUND_SUCCESS","refund_amount":"20.00"}`
+		changed = `{"code":"10000","out_trade_no":"$out","fund_change":"Y","refund_fee":"50.00",` +
+			`"gmt_refund_pay":"2026-03-01 20:00:05"}`
+		same = `{"code":"10000","out_trade_no":"$out","fund_change":"N","refund_fee":"50.00"}`
+		is   = `{"code":"10000","out_trade_no":"$out","out_request_no":"$no",`
+		done = is + `"refund_status":"REFUND_SUCCESS","refund_amount":"20.00",` +
+			`"gmt_refund_pay":"2026-03-01 20:00:05"}`
 		less    = is + `"refund_status":"REFUND_SUCCESS","refund_amount":"10.00"}`
 		nothing = `{"code":"10000"}`
 		final   = no + `ACQ.TRADE_HAS_FINISHED"}`
@@ -184,6 +215,7 @@ func TestAlipayRefund(t *testing.T) {
 		"refused but done":      {final, done, "done", 0},
 		"another amount":        {final, less, "refused", 0},
 		"refused, then unknown": {final, unknown, "unknown", 0},
+		"frozen":                {no + `ACQ.REASON_TRADE_BEEN_FREEZEN"}`, nothing, "unknown", 0},
 		"the account is empty":  {no + `ACQ.SELLER_BALANCE_NOT_ENOUGH"}`, nothing, "unknown", 0},
 		"no such trade":         {noTrade, noTrade, "unknown", 0},
 		"a wrong key": {`{"code":"40002","sub_code":"isv.invalid-signature"}`,
@@ -200,7 +232,8 @@ func TestAlipayRefund(t *testing.T) {
 		case "refused":
 			ok = ok && err == nil && got.Refusal != nil && got.Refusal.Code == api.CodeRefundRefused
 		default:
-			ok = ok && err == nil && got.Refusal == nil && got.Total.Amount == c.total
+			ok = ok && err == nil && got.Refusal == nil && got.Total.Amount == c.total &&
+				got.At == api.TimeOf(at.Add(5*time.Second))
 		}
 		if !ok {
 			t.Errorf("%s: %+v, %v", name, out, err)
@@ -211,6 +244,36 @@ func TestAlipayRefund(t *testing.T) {
 			t.Errorf("%s: called %v", name, b.calls)
 		}
 	}
+}
+
+// A no to a refund says nothing while a try before may still be under way: one
+// of this process that had no answer, or of the process before. ACCEPT Y9
+func TestAlipayRefusalIsBelievedLater(t *testing.T) {
+	b := newBank(t, map[string]string{
+		alipay.MethodRefund:      no + `ACQ.TRADE_HAS_FINISHED"}`,
+		alipay.MethodRefundQuery: `{"code":"10000"}`})
+	try := func(after time.Duration, believed bool) {
+		t.Helper()
+		b.now = b.now.Add(after)
+		out, err := b.do(t.Context(), api.EffectPayRefund)
+		if r, ok := out.(*api.RefundOutcome); believed != (err == nil && ok && r.Refusal != nil) ||
+			!believed && !errors.Is(err, gateway.ErrPending) {
+			t.Errorf("after %s: %+v, %v", after, out, err)
+		}
+	}
+	b.now = at.Add(-time.Minute) // as it starts
+	try(0, false)
+	try(9*time.Second, false)
+	try(time.Second, true)
+	b.raw = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }
+	b.now = b.now.Add(time.Hour)
+	if _, err := b.do(t.Context(), api.EffectPayRefund); err == nil ||
+		errors.Is(err, gateway.ErrPending) {
+		t.Errorf("no answer: %v", err)
+	}
+	b.raw = nil
+	try(5*time.Second, false)
+	try(5*time.Second, true)
 }
 
 // ACCEPT Y1 Y2
@@ -247,6 +310,10 @@ func TestAlipayLinks(t *testing.T) {
 	b.says[alipay.MethodPrecreate] = `{"code":"10000","out_trade_no":"$out"}`
 	if out, err := b.do(t.Context(), api.EffectPayOpen); err == nil {
 		t.Errorf("no code: %+v", out)
+	}
+	b.says[alipay.MethodPrecreate] = `{"code":"40002","sub_code":"isv.invalid-signature"}`
+	if out, err := b.do(t.Context(), api.EffectPayOpen); !errors.Is(err, gateway.ErrPending) {
+		t.Errorf("a wrong key is final: %+v, %v", out, err)
 	}
 	b.says[alipay.MethodPrecreate] = no + `ACQ.TRADE_HAS_CLOSE"}`
 	out, err = b.do(t.Context(), api.EffectPayOpen)
@@ -331,8 +398,9 @@ func TestAlipayNotices(t *testing.T) {
 	for status, want := range map[string]string{"TRADE_SUCCESS": api.TradePaid,
 		"TRADE_FINISHED": api.TradePaid, "TRADE_CLOSED": api.TradeClosed,
 		"WAIT_BUYER_PAY": api.TradeWaiting, "TRADE_PENDING": api.TradeWaiting} {
-		got, incident := b.pay.Notice(nil, notice(alipay.Params{"trade_status": status,
+		told, incident := b.pay.Notice(nil, notice(alipay.Params{"trade_status": status,
 			"refund_fee": "20.00"}))
+		got := tradeIn(told)
 		if incident != nil || got.State != want || got.Attempt != "pay_1" || got.TradeNo != "2026" ||
 			got.Amount != yuan || got.Refunded.Amount != 2000 || got.Provider != api.PayAlipay ||
 			got.PaidAt != api.TimeOf(at.Add(5*time.Second)) {
@@ -344,6 +412,7 @@ func TestAlipayNotices(t *testing.T) {
 		"a foreign seller": notice(alipay.Params{"seller_id": "2089"}),
 		"no app":           notice(alipay.Params{"app_id": ""}),
 		"altered":          append(notice(nil), "&total_amount=0.01"...),
+		"no number":        notice(alipay.Params{"trade_no": ""}),
 		"unsigned":         []byte("app_id=2021&seller_id=2088&trade_status=TRADE_SUCCESS"),
 		"nothing":          nil,
 	} {

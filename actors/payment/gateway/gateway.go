@@ -14,6 +14,8 @@ import (
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 
+	"ordo/actors/payment/alipay"
+	"ordo/actors/payment/stripe"
 	"ordo/api"
 )
 
@@ -35,12 +37,13 @@ type Gateway interface {
 	// Close has the provider take no money for an attempt any more. The answer
 	// is the trade as it is afterwards; one that was paid before is api.TradePaid.
 	Close(ctx context.Context, a *api.Attempt) (*api.Trade, error)
-	// Refund sends money back under the call's number and answers the sum of
-	// all refunds of the trade where the provider says it.
-	Refund(ctx context.Context, c *api.GatewayCall) (total api.Money, err error)
-	// Notice reads what the provider posted. The trade is nil for what does
-	// not concern one; the incident is not nil for what can't be believed.
-	Notice(header http.Header, body []byte) (*api.Trade, *api.PaymentIncident)
+	// Refund sends money back under the call's number. Its outcome has no
+	// Refusal, and of the other fields what the provider says.
+	Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutcome, error)
+	// Notice reads what the provider posted: an *api.NoteTrade or an
+	// *api.NoteRefund, nil for what does not concern the shop. The incident is
+	// not nil for what can't be believed.
+	Notice(header http.Header, body []byte) (api.Message, *api.PaymentIncident)
 	// Accepted is the whole body that tells the provider that its notice was
 	// committed.
 	Accepted() string
@@ -126,7 +129,8 @@ func (to guarded) guard(do func() (any, error)) (outcome any, err error) {
 		}
 	}()
 	outcome, err = do()
-	answered = err == nil || errors.Is(err, ErrPending)
+	answered = err == nil || errors.Is(err, ErrPending) ||
+		errors.As(err, new(*alipay.GatewayError)) || errors.As(err, new(*stripe.Error))
 	return outcome, err
 }
 
@@ -147,12 +151,11 @@ func Call(ctx context.Context, to Gateway, name string, c *api.GatewayCall) (any
 	case api.EffectPayClose:
 		return to.Close(ctx, &c.Attempt)
 	case api.EffectPayRefund:
-		total, err := to.Refund(ctx, c)
-		refusal := api.AsError(err)
-		if err != nil && refusal == nil {
+		out, err := to.Refund(ctx, c)
+		if out.Refusal = api.AsError(err); err != nil && out.Refusal == nil {
 			return nil, err
 		}
-		return &api.RefundOutcome{Refusal: refusal, Total: total}, nil
+		return &out, nil
 	}
 	return nil, fmt.Errorf("there is no effect %q", name)
 }

@@ -25,6 +25,14 @@ func attempt(provider, product string, amount api.Money) api.Attempt {
 		ExpiresAt: api.TimeOf(at.Add(15 * time.Minute))}
 }
 
+// tradeIn is the trade that a notice tells of, nil for none.
+func tradeIn(m api.Message) *api.Trade {
+	if m, ok := m.(*api.NoteTrade); ok {
+		return &m.Trade
+	}
+	return nil
+}
+
 func effect(name string, c api.GatewayCall) *api.Effect {
 	return &api.Effect{ID: "x", Name: name, Attempt: 1, Body: api.Raw(c)}
 }
@@ -33,7 +41,7 @@ func effect(name string, c api.GatewayCall) *api.Effect {
 type scripted struct {
 	gateway.Gateway
 	query  func() (*api.Trade, error)
-	refund func() (api.Money, error)
+	refund func() (api.RefundOutcome, error)
 	asked  int
 }
 
@@ -42,7 +50,7 @@ func (s *scripted) Query(context.Context, *api.Attempt) (*api.Trade, error) {
 	return s.query()
 }
 
-func (s *scripted) Refund(context.Context, *api.GatewayCall) (api.Money, error) {
+func (s *scripted) Refund(context.Context, *api.GatewayCall) (api.RefundOutcome, error) {
 	return s.refund()
 }
 
@@ -98,8 +106,8 @@ func TestBreakerRestsAfterTenFailures(t *testing.T) {
 
 // ACCEPT Y9
 func TestAnswersAreNoFailures(t *testing.T) {
-	p := &scripted{refund: func() (api.Money, error) {
-		return api.Money{}, fmt.Errorf("%w: the bank is slow", gateway.ErrPending)
+	p := &scripted{refund: func() (api.RefundOutcome, error) {
+		return api.RefundOutcome{}, fmt.Errorf("%w: the bank is slow", gateway.ErrPending)
 	}}
 	g := gateway.New(map[string]gateway.Gateway{"a": p})
 	call := api.GatewayCall{Attempt: api.Attempt{Provider: "a"}}
@@ -109,8 +117,8 @@ func TestAnswersAreNoFailures(t *testing.T) {
 			t.Fatalf("%v, %v", out, err)
 		}
 	}
-	p.refund = func() (api.Money, error) {
-		return api.Money{}, fmt.Errorf("by the bank: %w", api.Refuse(api.CodeRefundRefused, "no"))
+	p.refund = func() (api.RefundOutcome, error) {
+		return api.RefundOutcome{}, fmt.Errorf("by the bank: %w", api.Refuse(api.CodeRefundRefused, "no"))
 	}
 	for range 30 {
 		out, err := g.Do(t.Context(), effect(api.EffectPayRefund, call))

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,34 +78,35 @@ func (g *Stripe) Close(ctx context.Context, a *api.Attempt) (*api.Trade, error) 
 // Refund implements Gateway. Stripe forgets an idempotency key after a day, so
 // the refund is looked for before it is made; and again before a refusal is
 // believed. Row Y9.
-func (g *Stripe) Refund(ctx context.Context, c *api.GatewayCall) (api.Money, error) {
+func (g *Stripe) Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutcome, error) {
+	var none api.RefundOutcome
 	known, total, err := g.refundOf(ctx, c)
 	if err != nil {
-		return api.Money{}, stripeLater(err)
+		return none, stripeLater(err)
 	}
 	if known != nil {
-		return total, stripeOutcome(known, c)
+		return stripeOutcome(known, total, c)
 	}
 	done, err := g.client.Refund(ctx, stripe.Refund{PaymentIntent: c.Attempt.TradeNo,
 		Number: c.Refund, Amount: c.RefundAmount}, c.Reason)
 	if err == nil {
 		total.Amount += done.Amount.Amount
-		return total, stripeOutcome(done, c)
+		return stripeOutcome(done, total, c)
 	}
 	var refused *stripe.Error
 	if !errors.As(err, &refused) {
-		return api.Money{}, err
+		return none, err
 	}
 	known, total, again := g.refundOf(ctx, c)
 	switch {
 	case again != nil:
-		return api.Money{}, stripeLater(again)
+		return none, stripeLater(again)
 	case known != nil:
-		return total, stripeOutcome(known, c)
+		return stripeOutcome(known, total, c)
 	case refused.Code == stripe.CodeMissing || refused.Code == stripe.CodeBalance:
-		return api.Money{}, stripeLater(err)
+		return none, stripeLater(err)
 	}
-	return api.Money{}, stripeRefusal(api.CodeRefundRefused, err)
+	return none, stripeRefusal(api.CodeRefundRefused, err)
 }
 
 // refundOf is the refund with the call's number, nil when there is none, and
@@ -125,19 +127,21 @@ func (g *Stripe) refundOf(ctx context.Context, c *api.GatewayCall) (known *strip
 	return known, total, err
 }
 
-// stripeOutcome is nil for a refund that is done, the final refusal of one
-// that failed, and ErrPending otherwise.
-func stripeOutcome(r *stripe.Refund, c *api.GatewayCall) error {
+// stripeOutcome is that of a refund that is done, the final refusal of one that
+// failed, and ErrPending otherwise.
+func stripeOutcome(r *stripe.Refund, total api.Money, c *api.GatewayCall) (api.RefundOutcome,
+	error) {
+	out := api.RefundOutcome{Total: total, At: r.At}
 	switch {
 	case r.Over():
-		return api.Refuse(api.CodeRefundRefused, "refund %s is %s", r.ID, r.Status)
+		return out, api.Refuse(api.CodeRefundRefused, "refund %s is %s", r.ID, r.Status)
 	case r.Amount != c.RefundAmount:
-		return api.Refuse(api.CodeRefundRefused, "Stripe knows the refund with %s, not %s", r.Amount,
-			c.RefundAmount)
+		return out, api.Refuse(api.CodeRefundRefused, "Stripe knows the refund with %s, not %s",
+			r.Amount, c.RefundAmount)
 	case r.Status == stripe.RefundSucceeded:
-		return nil
+		return out, nil
 	}
-	return fmt.Errorf("%w: refund %s is %.40q", ErrPending, r.ID, r.Status)
+	return out, fmt.Errorf("%w: refund %s is %.40q", ErrPending, r.ID, r.Status)
 }
 
 // stripeRefusal makes Stripe's final no the shop's; other errors stay.
@@ -160,10 +164,13 @@ func stripeLater(err error) error {
 
 // Notice implements Gateway. Events of other things that the account sells are
 // nothing to the shop. Row Y3.
-func (g *Stripe) Notice(header http.Header, body []byte) (*api.Trade, *api.PaymentIncident) {
+func (g *Stripe) Notice(header http.Header, body []byte) (api.Message, *api.PaymentIncident) {
 	e, err := g.client.ParseEvent(header, body)
 	if err != nil {
 		return nil, Incident(api.PayStripe, api.IncidentForged, nil, err)
+	}
+	if e.Refund != nil {
+		return g.failedRefund(e)
 	}
 	if e.Session == nil {
 		return nil, nil
@@ -172,14 +179,41 @@ func (g *Stripe) Notice(header http.Header, body []byte) (*api.Trade, *api.Payme
 		return nil, nil
 	}
 	t := tradeOf(e.Session)
-	if e.Account != "" || e.Live != g.client.Live() {
-		return nil, Incident(api.PayStripe, api.IncidentForged, t,
-			fmt.Errorf("the event is for account %.40q, with real money: %v", e.Account, e.Live))
+	if incident := g.foreign(e, t); incident != nil {
+		return nil, incident
 	}
 	if t.State == api.TradeWaiting {
 		return nil, nil
 	}
-	return t, nil
+	return &api.NoteTrade{Trade: *t}, nil
+}
+
+// failedRefund is an event about a refund of the shop that has failed; others
+// are told by asking.
+func (g *Stripe) failedRefund(e *stripe.Event) (api.Message, *api.PaymentIncident) {
+	r := e.Refund
+	if _, err := api.ParseID(api.PrefixRefund, r.Number); err != nil {
+		return nil, nil
+	}
+	t := &api.Trade{TradeNo: r.PaymentIntent, Amount: r.Amount}
+	if incident := g.foreign(e, t); incident != nil {
+		return nil, incident
+	}
+	if !r.Over() {
+		return nil, nil
+	}
+	return &api.NoteRefund{Provider: api.PayStripe, Refund: r.Number, Ref: r.ID,
+		Reason: cmp.Or(r.Failure, r.Status)}, nil
+}
+
+// foreign is the incident of an event of another account, or of play money in a
+// shop that takes real money and the other way round.
+func (g *Stripe) foreign(e *stripe.Event, t *api.Trade) *api.PaymentIncident {
+	if e.Account == "" && e.Live == g.client.Live() {
+		return nil
+	}
+	return Incident(api.PayStripe, api.IncidentForged, t,
+		fmt.Errorf("the event is for account %.40q, with real money: %v", e.Account, e.Live))
 }
 
 // Accepted implements Gateway. Stripe looks at the status alone.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -171,7 +172,7 @@ func TestStripeRefunds(t *testing.T) {
 	s := newTill(t)
 	s.settle(t)
 	for range 3 {
-		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil ||
+		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil || got.At == 0 ||
 			got.Total.Amount != 500 {
 			t.Fatalf("%+v", got)
 		}
@@ -243,7 +244,7 @@ func TestStripeRefundWhoseAnswerIsLost(t *testing.T) {
 		if forget {
 			s.ForgetKeys()
 		}
-		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil ||
+		if got := s.refund(t, "rfd_1", 500); got == nil || got.Refusal != nil || got.At == 0 ||
 			got.Total.Amount != 500 {
 			t.Errorf("%+v", got)
 		}
@@ -327,7 +328,8 @@ func TestStripeThatIsIllSaysNothing(t *testing.T) {
 func (s *till) tell(body []byte, key string) (*api.Trade, *api.PaymentIncident) {
 	p := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: body, Secret: key,
 		Timestamp: at})
-	return s.pay.Notice(http.Header{"Stripe-Signature": {p.Header}}, body)
+	told, incident := s.pay.Notice(http.Header{"Stripe-Signature": {p.Header}}, body)
+	return tradeIn(told), incident
 }
 
 // ACCEPT Y10 Y3
@@ -396,8 +398,8 @@ func TestStripeNoticesThatAreForged(t *testing.T) {
 			t.Errorf("%s: %+v, %+v", name, trade, incident)
 		}
 	}
-	if trade, incident := s.pay.Notice(http.Header{}, paid); trade != nil || incident == nil {
-		t.Errorf("unsigned: %+v", trade)
+	if told, incident := s.pay.Notice(http.Header{}, paid); told != nil || incident == nil {
+		t.Errorf("unsigned: %+v", told)
 	}
 	// A test payment in a shop that takes real money, and the other way round.
 	live, err := gateway.NewStripe(stripe.Config{SecretKey: "sk_live_1", WebhookSecret: secret,
@@ -409,5 +411,64 @@ func TestStripeNoticesThatAreForged(t *testing.T) {
 	s.pay = live
 	if trade, incident := s.tell(paid, secret); trade != nil || incident == nil {
 		t.Errorf("play money: %+v", trade)
+	}
+}
+
+// ACCEPT Y9 Y10
+// A refund of the shop that has failed is told on; others are not.
+func TestStripeRefundThatFails(t *testing.T) {
+	s := newTill(t)
+	s.settle(t)
+	number := api.DeriveID(api.PrefixRefund, at, "refund")
+	if got := s.refund(t, number, 500); got == nil || got.Refusal != nil {
+		t.Fatalf("%+v", got)
+	}
+	hear := func(body []byte, key string) (api.Message, *api.PaymentIncident) {
+		p := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: body, Secret: key,
+			Timestamp: at})
+		return s.pay.Notice(http.Header{"Stripe-Signature": {p.Header}}, body)
+	}
+	failed := map[string]any{"status": "failed", "failure_reason": "lost_or_stolen_card"}
+	for _, kind := range []string{stripe.EventRefundFailed, stripe.EventRefundUpdated,
+		stripe.EventChargeRefund} {
+		told, incident := hear(s.RefundEvent(kind, number, failed), secret)
+		m, ok := told.(*api.NoteRefund)
+		if incident != nil || !ok || m.Provider != api.PayStripe || m.Refund != number ||
+			m.Reason != "lost_or_stolen_card" || !strings.HasPrefix(m.Ref, "re_") {
+			t.Errorf("%s: %+v, %+v", kind, told, incident)
+		}
+	}
+	told, _ := hear(s.RefundEvent(stripe.EventRefundUpdated, number,
+		map[string]any{"status": "canceled"}), secret)
+	if m, ok := told.(*api.NoteRefund); !ok || m.Reason != "canceled" {
+		t.Errorf("%+v", told)
+	}
+	for name, change := range map[string]map[string]any{
+		"done":              nil,
+		"pending":           {"status": "pending"},
+		"made in a console": {"status": "failed", "metadata": nil},
+		"of another system": {"status": "failed", "metadata": map[string]any{"ordo_refund": "7"}},
+		"of a bare charge": {"status": "failed", "metadata": nil, "payment_intent": nil,
+			"currency": "xxx"},
+	} {
+		told, incident := hear(s.RefundEvent(stripe.EventRefundUpdated, number, change), secret)
+		if told != nil || incident != nil {
+			t.Errorf("%s: %+v, %+v", name, told, incident)
+		}
+	}
+	gift := map[string]any{"status": "failed", "object": "gift"}
+	for name, c := range map[string]struct {
+		body []byte
+		key  string
+	}{
+		"another secret": {s.RefundEvent(stripe.EventRefundFailed, number, failed), "whsec_other"},
+		"no refund":      {s.RefundEvent(stripe.EventRefundFailed, number, gift), secret},
+		"another account": {append([]byte(`{"account":"acct_7",`),
+			s.RefundEvent(stripe.EventRefundFailed, number, failed)[1:]...), secret},
+	} {
+		told, incident := hear(c.body, c.key)
+		if told != nil || incident == nil || incident.Kind != api.IncidentForged {
+			t.Errorf("%s: %+v, %+v", name, told, incident)
+		}
 	}
 }

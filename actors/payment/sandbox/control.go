@@ -24,6 +24,11 @@ const (
 	maxCopies = 1000
 	// maxDelay is the longest that a control call puts a notify off.
 	maxDelay = 10 * time.Minute
+	// maxLater is how many control calls whose notifies go out later are at work
+	// at once.
+	maxLater = 64
+	// subTooMany refuses more.
+	subTooMany = "TOO_MANY_DELAYED_NOTIFIES"
 )
 
 // Actions that only a control call has.
@@ -174,9 +179,13 @@ func (c *control) checkSending() error {
 // another site in a browser on it, nor through a proxy on it.
 func local(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("X-Forwarded-For") != "" ||
-		r.Header.Get("Forwarded") != "" {
+	if err != nil || !from.Addr().Unmap().IsLoopback() {
 		return false
+	}
+	for _, name := range byProxy {
+		if r.Header.Get(name) != "" {
+			return false
+		}
 	}
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
@@ -186,6 +195,10 @@ func local(r *http.Request) bool {
 	return (host == "localhost" || err == nil && ip.IsLoopback()) &&
 		new(http.CrossOriginProtection).Check(r) == nil
 }
+
+// byProxy are headers that proxies set.
+var byProxy = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"X-Real-Ip", "Via"}
 
 func tell(w http.ResponseWriter, status int, a *controlled) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -211,8 +224,11 @@ func (g *Gateway) control(w http.ResponseWriter, r *http.Request, c *control) {
 	if sub != "" {
 		done.Code, done.Message, status = sub, refuse(sub)["sub_msg"], http.StatusConflict
 	}
-	if sub == alipay.SubTradeNotExist {
+	switch sub {
+	case alipay.SubTradeNotExist:
 		status = http.StatusNotFound
+	case subTooMany:
+		status = http.StatusTooManyRequests
 	}
 	tell(w, status, done)
 }
@@ -227,7 +243,8 @@ func (g *Gateway) steer(r *http.Request, c *control, t *trade, done *controlled)
 	case c.Action == actionNotify && c.TradeStatus == alipay.TradeSuccess && t.Paid == 0:
 		return t, alipay.SubTradeStatus, nil
 	case c.Action == actionNotify:
-		done.Answers = g.notifyNow(r, t.as(c.TradeStatus), how)
+		done.Answers, sub = g.notifyNow(r, t.as(c.TradeStatus), how)
+		return t, sub, nil
 	case c.Action == actionDeliveries:
 		done.Deliveries, err = g.deliveries(t)
 	default:
@@ -307,16 +324,56 @@ func (t *trade) as(status alipay.TradeStatus) *trade {
 	return &past
 }
 
-// notifyNow sends notifies of a trade as it stands, beside the schedule.
-func (g *Gateway) notifyNow(r *http.Request, t *trade, how sending) []string {
+// later counts the control calls whose notifies are still to go out.
+type later struct {
+	lock  sync.Mutex
+	n     int
+	ended bool
+}
+
+// begin takes a place and tells whether there was one.
+func (l *later) begin(wg *sync.WaitGroup) bool {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	if l.ended || l.n == maxLater {
+		return false
+	}
+	l.n++
+	wg.Add(1)
+	return true
+}
+
+func (l *later) done(wg *sync.WaitGroup) {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	l.n--
+	wg.Done()
+}
+
+// end lets nobody begin any more.
+func (l *later) end() {
+	l.lock.Lock()
+	defer l.lock.Unlock()
+	l.ended = true
+}
+
+// notifyNow sends notifies of a trade as it stands, beside the schedule; a
+// refusal or "".
+func (g *Gateway) notifyNow(r *http.Request, t *trade, how sending) ([]string, string) {
 	to, p := t.NotifyURL, g.notifyFields(t)
 	if how.Delay > 0 {
-		g.wg.Go(func() { g.notifySlowly(to, p, how) })
-		return nil
+		if !g.later.begin(&g.wg) {
+			return nil, subTooMany
+		}
+		go func() {
+			defer g.later.done(&g.wg)
+			g.notifySlowly(to, p, how)
+		}()
+		return nil, ""
 	}
 	answers := make([]string, max(1, how.Times))
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, maxParallel)
+	slots := make(chan struct{}, maxPerHost)
 	for i := range answers {
 		slots <- struct{}{}
 		wg.Go(func() {
@@ -329,7 +386,7 @@ func (g *Gateway) notifyNow(r *http.Request, t *trade, how sending) []string {
 		})
 	}
 	wg.Wait()
-	return answers
+	return answers, ""
 }
 
 // notifySlowly sends notifies one after another, with the delay before each.
@@ -338,11 +395,11 @@ func (g *Gateway) notifySlowly(to string, p alipay.Params, how sending) {
 		timer := time.NewTimer(how.Delay)
 		select {
 		case <-timer.C:
-		case <-g.run.Done():
+		case <-g.sending.Done():
 			timer.Stop()
 			return
 		}
-		if _, err := g.notify.send(g.run, to, maps.Clone(p), how.Forge); err != nil {
+		if _, err := g.notify.send(g.sending, to, maps.Clone(p), how.Forge); err != nil {
 			g.cfg.Log.Warn("sandbox: a notify was not sent", "url", to, "err", err)
 		}
 	}

@@ -57,6 +57,7 @@ var subTexts = map[string]string{
 	subRefundRepeat:         "This out_request_no was used with another amount.",
 	subBadSignature:         "The signature is wrong.",
 	subBadParameter:         "A parameter is malformed.",
+	subTooMany:              "Too many control calls have notifies that are still to be sent.",
 	subUnavailable:          "The service is not available; the outcome is unknown.",
 }
 
@@ -144,31 +145,32 @@ type call struct {
 
 // biz is what biz_content may hold. The gateway ignores other members.
 type biz struct {
-	OutTradeNo     string  `json:"out_trade_no"`
-	TradeNo        string  `json:"trade_no"`
-	TotalAmount    decimal `json:"total_amount"`
-	Subject        string  `json:"subject"`
-	TimeExpire     string  `json:"time_expire"`
-	TimeoutExpress string  `json:"timeout_express"`
-	Passback       string  `json:"passback_params"`
-	RefundAmount   decimal `json:"refund_amount"`
-	RefundReason   string  `json:"refund_reason"`
-	OutRequestNo   string  `json:"out_request_no"`
+	OutTradeNo     plain  `json:"out_trade_no"`
+	TradeNo        plain  `json:"trade_no"`
+	TotalAmount    plain  `json:"total_amount"`
+	Subject        string `json:"subject"`
+	TimeExpire     string `json:"time_expire"`
+	TimeoutExpress string `json:"timeout_express"`
+	Passback       string `json:"passback_params"`
+	RefundAmount   plain  `json:"refund_amount"`
+	RefundReason   string `json:"refund_reason"`
+	OutRequestNo   plain  `json:"out_request_no"`
 }
 
-// decimal is an amount as text or number, as clients send both.
-type decimal string
+// plain is text, or a number as its digits stand there: clients send amounts and
+// numbers of trades both ways, and the gateway takes both.
+type plain string
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (d *decimal) UnmarshalJSON(b []byte) error {
+func (p *plain) UnmarshalJSON(b []byte) error {
 	if bytes.HasPrefix(b, []byte(`"`)) {
-		return json.Unmarshal(b, (*string)(d))
+		return json.Unmarshal(b, (*string)(p))
 	}
 	var n json.Number
 	if err := json.Unmarshal(b, &n); err != nil {
 		return err
 	}
-	*d = decimal(n)
+	*p = plain(n)
 	return nil
 }
 

@@ -280,11 +280,11 @@ func TestRefundsAddUpAndRepeat(t *testing.T) {
 		}
 		b.wantStatus("A1", c.event)
 	}
-	state, err := b.client.RefundQuery(t.Context(), "A1", "R3")
+	state, err := b.client.RefundQuery(t.Context(), alipay.Refund{OutTradeNo: "A1", OutRequestNo: "R3"})
 	if b.must(err); !state.Done || state.Amount != gbp(3000) || state.At != api.TimeOf(start) {
 		t.Errorf("the refund query says %+v", state)
 	}
-	if state, err = b.client.RefundQuery(t.Context(), "A1", "R2"); err != nil || state.Done {
+	if state, err = b.client.RefundQuery(t.Context(), alipay.Refund{OutTradeNo: "A1", OutRequestNo: "R2"}); err != nil || state.Done {
 		t.Errorf("of a refund that was refused it says %+v, %v", state, err)
 	}
 }
@@ -378,7 +378,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%s: %v", c.mode, err)
 			}
 		}
-		state, err := b.client.RefundQuery(t.Context(), "A1", no)
+		state, err := b.client.RefundQuery(t.Context(), alipay.Refund{OutTradeNo: "A1", OutRequestNo: no})
 		if b.must(err); state.Done != c.done {
 			t.Errorf("%s: done is %t", c.mode, state.Done)
 		}

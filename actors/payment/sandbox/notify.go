@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"ordo/actors/payment/alipay"
@@ -22,8 +24,14 @@ import (
 const (
 	// maxDeliveries is how often a notify is sent until it is answered.
 	maxDeliveries = 8
-	// maxParallel is how many deliveries run at once.
-	maxParallel = 64
+	// maxParallel is how many deliveries run at once, and maxPerHost how many of
+	// them to one host: one that hangs leaves room for others.
+	maxParallel = 256
+	maxPerHost  = 64
+	// hostRest is how long a notify waits while its host has maxPerHost.
+	hostRest = 250 * time.Millisecond
+	// maxLook is how many due notifies are looked at in one transaction.
+	maxLook = 1024
 	// deliveryTime is how long one delivery may take.
 	deliveryTime = 10 * time.Second
 	// claimTime is how long a delivery is left alone; after a crash in the
@@ -71,15 +79,21 @@ type notifier struct {
 	client *http.Client
 	slots  chan struct{} // taken by a running delivery
 	wakes  chan struct{}
+
+	lock    sync.Mutex
+	running map[string]int // deliveries by host
 }
 
 func newNotifier(g *Gateway, hosts hostList) *notifier {
 	return &notifier{g: g, slots: make(chan struct{}, maxParallel), wakes: make(chan struct{}, 1),
+		running: map[string]int{},
 		client: &http.Client{Timeout: deliveryTime,
 			// A redirect could lead to a host that may not be notified.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-			Transport: &http.Transport{DialContext: hosts.dial, MaxIdleConnsPerHost: maxParallel,
-				IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 16 << 10}}}
+			Transport: &http.Transport{DialContext: hosts.dial,
+				TLSClientConfig:     &tls.Config{RootCAs: g.cfg.RootCAs, MinVersion: tls.VersionTLS12},
+				MaxIdleConnsPerHost: maxPerHost,
+				IdleConnTimeout:     time.Minute, MaxResponseHeaderBytes: 16 << 10}}}
 }
 
 // notifyFields are the fields of a notify of what is known now, unsigned.
@@ -150,7 +164,35 @@ func (n *notifier) wake() {
 	}
 }
 
-// dispatch starts deliveries as they fall due, until the gateway closes.
+// host is who a notify goes to.
+func (d *delivery) host() string {
+	u, err := url.Parse(d.URL)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
+
+// enter takes a place at the delivery's host, unless all are taken.
+func (n *notifier) enter(d *delivery) bool {
+	n.lock.Lock()
+	defer n.lock.Unlock()
+	if n.running[d.host()] >= maxPerHost {
+		return false
+	}
+	n.running[d.host()]++
+	return true
+}
+
+func (n *notifier) leave(d *delivery) {
+	n.lock.Lock()
+	defer n.lock.Unlock()
+	if n.running[d.host()]--; n.running[d.host()] == 0 {
+		delete(n.running, d.host())
+	}
+}
+
+// dispatch starts deliveries as they fall due, until notifying ends.
 func (n *notifier) dispatch() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -158,7 +200,7 @@ func (n *notifier) dispatch() {
 		select {
 		case n.slots <- struct{}{}: // there is room for one at least
 			<-n.slots
-		case <-n.g.run.Done():
+		case <-n.g.sending.Done():
 			return
 		}
 		free := cap(n.slots) - len(n.slots)
@@ -167,6 +209,7 @@ func (n *notifier) dispatch() {
 			n.slots <- struct{}{}
 			n.g.wg.Go(func() {
 				defer func() { <-n.slots }()
+				defer n.leave(&d)
 				n.deliver(d)
 			})
 		}
@@ -177,7 +220,7 @@ func (n *notifier) dispatch() {
 		select {
 		case <-n.wakes:
 		case <-timer.C:
-		case <-n.g.run.Done():
+		case <-n.g.sending.Done():
 			return
 		}
 	}
@@ -186,26 +229,32 @@ func (n *notifier) dispatch() {
 // claim takes at most limit due notifies and says how long to wait for more.
 func (n *notifier) claim(limit int) (due []delivery, wait time.Duration) {
 	err := n.g.write(func(c *stores.Conn) error {
+		for i := range due { // another job of the transaction failed
+			n.leave(&due[i])
+		}
 		due, wait = nil, pollEvery
 		more, err := n.g.sweep(c)
 		if err != nil {
 			return err
 		}
 		now := n.g.now()
-		if err := c.Each(func(r stores.Row) error {
-			d := delivery{Started: now}
-			due = append(due, d)
-			last := &due[len(due)-1]
-			return r.Scan(&last.ID, &last.URL, &last.Fields, &last.Forge, &last.Tries)
-		}, `SELECT id, url, fields, forge, tries FROM notify INDEXED BY notify_due
-			WHERE next_at <= +? ORDER BY next_at LIMIT +?`, now, limit); err != nil {
-			return err
-		}
-		for i := range due {
-			due[i].Tries++
-			if _, err := c.Exec("UPDATE notify SET tries = tries + 1, next_at = ? WHERE id = ?",
-				now.Add(max(n.gap(due[i].Tries), claimTime)), due[i].ID); err != nil {
+		for looked, full := 0, true; full && len(due) < limit && looked < maxLook; {
+			look, err := dueNotifies(c, now, limit-len(due))
+			if err != nil {
 				return err
+			}
+			full, looked = len(look) == limit-len(due), looked+len(look)
+			for _, d := range look {
+				next := now.Add(hostRest)
+				if n.enter(&d) {
+					d.Tries++
+					due = append(due, d)
+					next = now.Add(max(n.gap(d.Tries), claimTime))
+				}
+				if _, err := c.Exec("UPDATE notify SET tries = ?, next_at = ? WHERE id = ?", d.Tries,
+					next, d.ID); err != nil {
+					return err
+				}
 			}
 		}
 		var next int64
@@ -218,9 +267,24 @@ func (n *notifier) claim(limit int) (due []delivery, wait time.Duration) {
 		return nil
 	})
 	if err != nil {
+		for i := range due {
+			n.leave(&due[i])
+		}
 		return nil, pollEvery
 	}
 	return due, wait
+}
+
+// dueNotifies are the first ones that are due, at most limit.
+func dueNotifies(c *stores.Conn, now api.Time, limit int) (look []delivery, err error) {
+	err = c.Each(func(r stores.Row) error {
+		d := delivery{Started: now}
+		err := r.Scan(&d.ID, &d.URL, &d.Fields, &d.Forge, &d.Tries)
+		look = append(look, d)
+		return err
+	}, `SELECT id, url, fields, forge, tries FROM notify INDEXED BY notify_due
+		WHERE next_at <= +? ORDER BY next_at LIMIT +?`, now, limit)
+	return look, err
 }
 
 // gap is the time from the delivery with this number to the next one.
@@ -236,10 +300,11 @@ func (n *notifier) deliver(d delivery) {
 	var p alipay.Params
 	answer, err := "", json.Unmarshal(d.Fields, &p)
 	if err == nil {
-		answer, err = n.send(n.g.run, d.URL, p, d.Forge)
+		answer, err = n.send(n.g.sending, d.URL, p, d.Forge)
 	}
-	if n.g.run.Err() != nil {
-		return // it is due again after the claim
+	if n.g.sending.Err() != nil && answer != accepted {
+		n.giveUp(d)
+		return
 	}
 	log := n.g.cfg.Log.With("out_trade_no", p["out_trade_no"], "url", d.URL, "delivery", d.Tries)
 	text := answer
@@ -261,6 +326,18 @@ func (n *notifier) deliver(d delivery) {
 		return err
 	}); err != nil {
 		log.Error("sandbox: the outcome of a notify was not kept", "err", err)
+	}
+}
+
+// giveUp gives back a delivery that the end of notifying cut short: it is due at
+// the next start, and does not count.
+func (n *notifier) giveUp(d delivery) {
+	if err := n.g.write(func(c *stores.Conn) error {
+		_, err := c.Exec("UPDATE notify SET next_at = ?, tries = ? WHERE id = ?", d.Started, d.Tries-1,
+			d.ID)
+		return err
+	}); err != nil {
+		n.g.cfg.Log.Error("sandbox: a delivery was not given back", "url", d.URL, "err", err)
 	}
 }
 

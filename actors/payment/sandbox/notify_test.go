@@ -234,6 +234,8 @@ func TestControlIsForThisMachine(t *testing.T) {
 		"from here": {func(r *http.Request) {}, 200},
 		"by name":   {func(r *http.Request) { r.Host = "localhost:8090" }, 200},
 		"from far":  {func(r *http.Request) { r.RemoteAddr = "192.0.2.1:1" }, 403},
+		"by a proxy of another kind": {func(r *http.Request) { r.Header.Set("X-Real-IP", "192.0.2.1") },
+			403},
 		"by proxy":  {func(r *http.Request) { r.Header.Set("X-Forwarded-For", "192.0.2.1") }, 403},
 		"by a page": {func(r *http.Request) { r.Header.Set("Origin", "https://evil.example") }, 403},
 		"cross site": {func(r *http.Request) {

@@ -21,32 +21,32 @@ type refundWish struct {
 func (g *Gateway) refund(c *call) (a answer, err error) {
 	b := &c.Biz
 	money, merr := api.ParseMoney(string(b.RefundAmount), g.cfg.Currency)
-	wish := refundWish{b.OutRequestNo, money.Amount, b.RefundReason}
+	wish := refundWish{string(b.OutRequestNo), money.Amount, b.RefundReason}
 	if merr != nil || wish.Amount <= 0 || wish.No != "" && !goodNumber(wish.No) ||
 		len(wish.Reason) > 4*maxSubject {
-		return g.refuseRefund(subInvalid, b.OutTradeNo), nil
+		return g.refuseRefund(subInvalid, string(b.OutTradeNo)), nil
 	}
 	err = g.write(func(conn *stores.Conn) error {
 		t, sub, err := g.lookUp(conn, c)
 		if err != nil || sub != "" {
-			a = g.refuseRefund(sub, b.OutTradeNo)
+			a = g.refuseRefund(sub, string(b.OutTradeNo))
 			return err
 		}
-		sub, repeated, err := refundable(conn, t, wish)
+		sub, at, err := refundable(conn, t, wish)
 		if err != nil || sub != "" {
-			a = g.refuseRefund(sub, b.OutTradeNo)
+			a = g.refuseRefund(sub, string(b.OutTradeNo))
 			return err
 		}
 		change := "N"
-		if !repeated {
-			change = "Y"
-			if err := g.giveBack(conn, t, wish); err != nil {
+		if at == 0 {
+			change, at = "Y", g.now()
+			if err := g.giveBack(conn, t, wish, at); err != nil {
 				return err
 			}
 		}
 		a = success(answer{"out_trade_no": t.OutTradeNo, "trade_no": t.No(),
 			"buyer_user_id": buyerID, "buyer_logon_id": buyerLogonID, "fund_change": change,
-			"refund_fee": g.decimal(t.Refunded), "gmt_refund_pay": alipay.FormatTime(g.now())})
+			"refund_fee": g.decimal(t.Refunded), "gmt_refund_pay": alipay.FormatTime(at)})
 		return nil
 	})
 	return a, err
@@ -61,34 +61,33 @@ func (g *Gateway) refuseRefund(sub, outTradeNo string) answer {
 // trade, and has the trade's.
 func (w refundWish) number(t *trade) string { return cmp.Or(w.No, t.OutTradeNo) }
 
-// refundable is why a trade can't be refunded, or "", and whether it has been
-// under this number already.
-func refundable(c *stores.Conn, t *trade, w refundWish) (sub string, repeated bool, err error) {
+// refundable is why a trade can't be refunded, or "", and when it was under this
+// number, 0 when it was not.
+func refundable(c *stores.Conn, t *trade, w refundWish) (sub string, at api.Time, err error) {
 	var before int64
-	err = c.Row("SELECT amount FROM refund WHERE trade = ? AND out_request_no = ?",
-		t.N, w.number(t)).Scan(&before)
+	err = c.Row("SELECT amount, at FROM refund WHERE trade = ? AND out_request_no = ?",
+		t.N, w.number(t)).Scan(&before, &at)
 	switch {
 	case err == nil && before == w.Amount:
-		return "", true, nil
+		return "", at, nil
 	case err == nil:
-		return subRefundRepeat, false, nil
+		return subRefundRepeat, 0, nil
 	case !errors.Is(err, stores.ErrNoRows):
-		return "", false, err
+		return "", 0, err
 	case t.Status == alipay.TradeFinished:
-		return subFinished, false, nil
+		return subFinished, 0, nil
 	case t.Paid == 0:
-		return alipay.SubTradeStatus, false, nil
+		return alipay.SubTradeStatus, 0, nil
 	case w.Amount > t.Amount-t.Refunded:
-		return subRefundTooMuch, false, nil
+		return subRefundTooMuch, 0, nil
 	case w.No == "" && w.Amount != t.Amount:
-		return subRefundNotTotal, false, nil
+		return subRefundNotTotal, 0, nil
 	}
-	return "", false, nil
+	return "", 0, nil
 }
 
 // giveBack refunds; a trade of which nothing is left is closed by it.
-func (g *Gateway) giveBack(c *stores.Conn, t *trade, w refundWish) error {
-	now := g.now()
+func (g *Gateway) giveBack(c *stores.Conn, t *trade, w refundWish, now api.Time) error {
 	if t.Refunded += w.Amount; t.Refunded == t.Amount {
 		t.Status, t.Closed = alipay.TradeClosed, now
 	}
@@ -114,7 +113,7 @@ func refundTime(t api.Time) string {
 // made it says nothing but success.
 func (g *Gateway) queryRefund(c *call) (a answer, err error) {
 	b := &c.Biz
-	if !goodNumber(b.OutRequestNo) {
+	if !goodNumber(string(b.OutRequestNo)) {
 		return refuse(subInvalid), nil
 	}
 	err = g.write(func(conn *stores.Conn) error {
@@ -127,13 +126,13 @@ func (g *Gateway) queryRefund(c *call) (a answer, err error) {
 		var reason string
 		var at api.Time
 		err = conn.Row("SELECT amount, reason, at FROM refund WHERE trade = ? AND out_request_no = ?",
-			t.N, b.OutRequestNo).Scan(&amount, &reason, &at)
+			t.N, string(b.OutRequestNo)).Scan(&amount, &reason, &at)
 		if errors.Is(err, stores.ErrNoRows) {
 			a = success(answer{})
 			return nil
 		}
 		a = success(answer{"out_trade_no": t.OutTradeNo, "trade_no": t.No(),
-			"out_request_no": b.OutRequestNo, "total_amount": g.decimal(t.Amount),
+			"out_request_no": string(b.OutRequestNo), "total_amount": g.decimal(t.Amount),
 			"refund_amount": g.decimal(amount), "refund_status": "REFUND_SUCCESS",
 			"refund_reason": reason, "gmt_refund_pay": alipay.FormatTime(at)})
 		return err

@@ -9,15 +9,18 @@
 package sandbox
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	_ "embed"
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -56,6 +59,8 @@ type Config struct {
 	// NotifyHosts are names, addresses or prefixes (10.0.0.0/8) that may be
 	// notified besides loopback.
 	NotifyHosts []string
+	// RootCAs are trusted by notifies; nil: those of the system.
+	RootCAs *x509.CertPool
 	// Currency of all amounts; empty: CNY.
 	Currency string
 	// BaseURL begins the links to the cashier; empty: as the request's Host.
@@ -84,8 +89,12 @@ type Gateway struct {
 
 	run     context.Context
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup
 	closing sync.Once
+	// sending is the time of notifying, wg whoever notifies.
+	sending context.Context
+	quiet   context.CancelFunc
+	wg      sync.WaitGroup
+	later   later
 }
 
 // Open opens or makes the state in Config.Dir and goes on notifying where it
@@ -107,6 +116,7 @@ func Open(cfg Config) (*Gateway, error) {
 	g := &Gateway{cfg: cfg, secret: secret[:], file: file, jobs: make(chan job, maxBatch),
 		writerDone: make(chan struct{})}
 	g.run, g.cancel = context.WithCancel(context.Background())
+	g.sending, g.quiet = context.WithCancel(g.run)
 	g.notify = newNotifier(g, hosts)
 	g.mux = g.routes()
 	if err := g.prepare(); err != nil {
@@ -151,15 +161,26 @@ func (g *Gateway) prepare() error {
 	if _, err := g.file.W.Exec("PRAGMA synchronous=NORMAL"); err != nil {
 		return err
 	}
-	_, err := g.file.W.Exec("DELETE FROM notify WHERE tries >= ?", maxDeliveries)
+	// The last delivery was cut short by a crash: it has not been the last one.
+	_, err := g.file.W.Exec("UPDATE notify SET tries = ?1 - 1 WHERE tries >= ?1", maxDeliveries)
 	return err
 }
 
-// Close ends deliveries, which go on at the next Open, and closes the state.
+// Quiet ends deliveries, which go on at the next Open; everything else is still
+// served. Call it before whoever is notified goes away, so that no delivery is
+// spent on that.
+func (g *Gateway) Quiet() {
+	g.quiet()
+	g.later.end()
+	g.wg.Wait()
+	g.notify.client.CloseIdleConnections()
+}
+
+// Close ends deliveries as Quiet does, and closes the state.
 func (g *Gateway) Close() (err error) {
 	g.closing.Do(func() {
+		g.Quiet()
 		g.cancel()
-		g.wg.Wait()
 		<-g.writerDone
 		g.readLock.Lock()
 		defer g.readLock.Unlock()
@@ -181,9 +202,46 @@ func (g *Gateway) routes() *http.ServeMux {
 	return mux
 }
 
+// bodyTime is how long a request's body may take to come.
+const bodyTime = 15 * time.Second
+
+// body is a request's body that has been read, with what ended it.
+type body struct {
+	io.Reader
+	end error
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if err == io.EOF {
+		err = b.end
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (b *body) Close() error { return nil }
+
+// readBody reads the body within its time. The limit of one that did not come
+// stays, for net/http tries to read its rest.
+func readBody(w http.ResponseWriter, r *http.Request) io.ReadCloser {
+	if r.Body == nil || r.Body == http.NoBody {
+		return http.NoBody
+	}
+	limit := http.NewResponseController(w)
+	_ = limit.SetReadDeadline(time.Now().Add(bodyTime)) // a recorder has none
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	if err == nil {
+		_ = limit.SetReadDeadline(time.Time{})
+		err = io.EOF
+	}
+	return &body{bytes.NewReader(text), err}
+}
+
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+	r.Body = readBody(w, r)
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")

@@ -25,10 +25,10 @@ const defaultExpiry = 15 * 24 * time.Hour
 // newTrade reads the trade that a call describes; a refusal or "".
 func (g *Gateway) newTrade(c *call) (*trade, string) {
 	b := &c.Biz
-	t := &trade{OutTradeNo: b.OutTradeNo, Status: alipay.WaitBuyerPay, Subject: b.Subject,
+	t := &trade{OutTradeNo: string(b.OutTradeNo), Status: alipay.WaitBuyerPay, Subject: b.Subject,
 		Passback: b.Passback, NotifyURL: c.Params["notify_url"], ReturnURL: c.Params["return_url"],
 		Created: g.now()}
-	if !goodNumber(b.OutTradeNo) || b.Subject == "" || len(b.Passback) > maxPassback ||
+	if !goodNumber(t.OutTradeNo) || b.Subject == "" || len(b.Passback) > maxPassback ||
 		utf8.RuneCountInString(b.Subject) > maxSubject {
 		return nil, subInvalid
 	}
@@ -50,7 +50,7 @@ func (g *Gateway) newTrade(c *call) (*trade, string) {
 }
 
 // expiry is when a trade's time is over: time_expire, else timeout_express
-// after now, else the default.
+// after now, else the default. Days are the gateway's, in GMT+8.
 func expiry(b *biz, now api.Time) (api.Time, bool) {
 	switch {
 	case b.TimeExpire != "":
@@ -61,6 +61,10 @@ func expiry(b *biz, now api.Time) (api.Time, bool) {
 		return t, err == nil
 	case b.TimeoutExpress == "":
 		return now.Add(defaultExpiry), true
+	case b.TimeoutExpress == "1c": // the end of the day, whenever it begins
+		day := alipay.FormatTime(now.Add(24 * time.Hour))[:len(time.DateOnly)]
+		t, err := alipay.ParseTime(day + " 00:00:00")
+		return t, err == nil
 	}
 	last := len(b.TimeoutExpress) - 1
 	n, err := strconv.ParseUint(b.TimeoutExpress[:last], 10, 16)
@@ -147,7 +151,7 @@ func (g *Gateway) reopen(c *stores.Conn, t, order *trade) error {
 func (g *Gateway) precreate(c *call) (answer, error) {
 	t, sub, err := g.openTrade(c, false)
 	if err != nil || sub != "" {
-		return refuse(sub).with("out_trade_no", c.Biz.OutTradeNo), err
+		return refuse(sub).with("out_trade_no", string(c.Biz.OutTradeNo)), err
 	}
 	return success(answer{"out_trade_no": t.OutTradeNo, "qr_code": c.Base + g.cashierPath(t)}), nil
 }
@@ -159,7 +163,7 @@ func (g *Gateway) lookUp(conn *stores.Conn, c *call) (t *trade, sub string, err 
 		len(b.OutTradeNo) > maxNumber || len(b.TradeNo) > maxNumber {
 		return nil, subInvalid, nil
 	}
-	if t, err = g.find(conn, b.OutTradeNo, b.TradeNo); err != nil {
+	if t, err = g.find(conn, string(b.OutTradeNo), string(b.TradeNo)); err != nil {
 		return nil, "", err
 	}
 	if t == nil || t.Status == statusCode {
@@ -174,7 +178,7 @@ func (g *Gateway) query(c *call) (a answer, err error) {
 		t, sub, err := g.lookUp(conn, c)
 		if sub != "" {
 			a = refuse(sub)
-			g.nothing(a).with("out_trade_no", c.Biz.OutTradeNo)
+			g.nothing(a).with("out_trade_no", string(c.Biz.OutTradeNo))
 			return nil
 		}
 		if err == nil {
@@ -222,7 +226,7 @@ func (g *Gateway) close(c *call) (a answer, err error) {
 			sub = alipay.SubTradeStatus
 		}
 		if sub != "" {
-			a = refuse(sub).with("out_trade_no", c.Biz.OutTradeNo)
+			a = refuse(sub).with("out_trade_no", string(c.Biz.OutTradeNo))
 			return nil
 		}
 		a = success(answer{"out_trade_no": t.OutTradeNo, "trade_no": t.No()})

@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -43,6 +44,10 @@ type Refund struct {
 	Amount api.Money
 	// Status is one of the Refund constants, or a word that is not known here.
 	Status string
+	// At is when it was made.
+	At api.Time
+	// Failure is Stripe's word for why it failed.
+	Failure string
 }
 
 // Over says that the money did not go back and never will.
@@ -71,7 +76,15 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		form.Set("metadata[reason]", clip(reason))
 	}
 	var w wireRefund
-	if err := c.post(ctx, "/v1/refunds", r.Number, form, &w); err != nil {
+	err = c.post(ctx, "/v1/refunds", r.Number, form, &w)
+	if errors.Is(err, errFault) {
+		var known *Refund
+		if known, err = c.find(ctx, &r); known != nil || err != nil {
+			return known, err
+		}
+		err = c.post(ctx, "/v1/refunds", c.again(r.Number), form, &w)
+	}
+	if err != nil {
 		return nil, err
 	}
 	done, err := w.refund()
@@ -84,6 +97,18 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return done, nil
+}
+
+// find is the refund with the number, made by a call that was answered a fault;
+// nil for none.
+func (c *Client) find(ctx context.Context, r *Refund) (*Refund, error) {
+	list, err := c.Refunds(ctx, r.PaymentIntent)
+	for i := range list {
+		if list[i].Number == r.Number {
+			return &list[i], err
+		}
+	}
+	return nil, err
 }
 
 // Refunds are all refunds of a payment, newest first, also those that failed.
@@ -132,6 +157,8 @@ type wireRefund struct {
 	Amount        int64             `json:"amount"`
 	Currency      string            `json:"currency"`
 	Status        string            `json:"status"`
+	Created       int64             `json:"created"`
+	Failure       string            `json:"failure_reason"`
 	Metadata      map[string]string `json:"metadata"`
 }
 
@@ -141,7 +168,7 @@ func (w *wireRefund) refund() (*Refund, error) {
 		return nil, fmt.Errorf("%w: not a refund: %.20q %.64q", ErrMalformed, w.Object, w.ID)
 	}
 	return &Refund{ID: w.ID, PaymentIntent: w.PaymentIntent.ID, Number: w.Metadata[metaRefund],
-		Amount: amount, Status: w.Status}, nil
+		Amount: amount, Status: w.Status, At: unix(w.Created), Failure: w.Failure}, nil
 }
 
 // clip is the beginning of a reason.

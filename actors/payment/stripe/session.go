@@ -99,7 +99,11 @@ func (c *Client) Open(ctx context.Context, k Checkout) (*Session, error) {
 		return nil, err
 	}
 	var w wireSession
-	if err := c.post(ctx, "/v1/checkout/sessions", k.Attempt, form, &w); err != nil {
+	err = c.post(ctx, "/v1/checkout/sessions", k.Attempt, form, &w)
+	if errors.Is(err, errFault) {
+		err = c.post(ctx, "/v1/checkout/sessions", c.again(k.Attempt), form, &w)
+	}
+	if err != nil {
 		return nil, err
 	}
 	s, err := w.session()

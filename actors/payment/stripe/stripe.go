@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -224,6 +225,18 @@ func (c *Client) post(ctx context.Context, path, key string, form url.Values, re
 	return c.send(req, result)
 }
 
+// errFault says that Stripe itself answered a fault, beside ErrUnknown.
+var errFault = errors.New("a fault of Stripe's")
+
+// keyTime is how long a key serves that was made because of a fault.
+const keyTime = 10 * time.Minute
+
+// again is what to post under after a fault was answered: Stripe keeps that
+// answer with the key for a day. Whoever tries at the same time has the same.
+func (c *Client) again(key string) string {
+	return key + "-" + strconv.FormatInt(c.cfg.Now().Unix()/int64(keyTime/time.Second), 10)
+}
+
 // send sends req and reads a 200 into result. What is not a 200 is an *Error
 // when it is final, and ErrUnknown otherwise.
 func (c *Client) send(req *http.Request, result any) error {
@@ -250,8 +263,12 @@ func (c *Client) send(req *http.Request, result any) error {
 	if answer.Error.final() {
 		return &answer.Error
 	}
-	return fmt.Errorf("%w: %s %s: status %d %.64s %.64s (%.200s)", ErrUnknown, req.Method,
+	err = fmt.Errorf("%w: %s %s: status %d %.64s %.64s (%.200s)", ErrUnknown, req.Method,
 		req.URL.Path, status, answer.Error.Type, answer.Error.Code, answer.Error.Message)
+	if status >= http.StatusInternalServerError && answer.Error.Type == "api_error" {
+		err = fmt.Errorf("%w: %w", errFault, err)
+	}
+	return err
 }
 
 // exchange sends req and reads at most MaxAnswer bytes.

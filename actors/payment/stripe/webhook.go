@@ -33,13 +33,21 @@ const maxHeader = 4 << 10
 // not make, or an old one. Nothing in it may be believed.
 var ErrSignature = errors.New("stripe: the signature is missing, wrong or old")
 
-// The types of events that say something about a session. Others are nothing
-// to the shop.
+// The types of events that say something about a session. What is neither of
+// these nor about a refund is nothing to the shop.
 const (
 	EventCompleted   = "checkout.session.completed"
 	EventAsyncPaid   = "checkout.session.async_payment_succeeded"
 	EventAsyncFailed = "checkout.session.async_payment_failed"
 	EventExpired     = "checkout.session.expired"
+)
+
+// The types of events that say something about a refund.
+const (
+	EventRefundFailed  = "refund.failed"
+	EventRefundUpdated = "refund.updated"
+	// EventChargeRefund is the same as EventRefundUpdated, of older versions.
+	EventChargeRefund = "charge.refund.updated"
 )
 
 // Event is an authentic message of Stripe.
@@ -57,6 +65,9 @@ type Event struct {
 	Live bool
 	// Session is the session as it was then; nil for other types of events.
 	Session *Session
+	// Refund is the refund as it was then; nil for other types of events, and
+	// for refunds without a number of the shop.
+	Refund *Refund
 }
 
 // ParseEvent verifies and reads an event: header is the request's, body its
@@ -86,22 +97,40 @@ func ParseEvent(secret string, header http.Header, body []byte, now time.Time) (
 	e := &Event{ID: w.ID, Type: w.Type, At: unix(w.Created), Account: w.Account, Live: w.Livemode}
 	switch e.Type {
 	case EventCompleted, EventAsyncPaid, EventAsyncFailed, EventExpired:
-	default:
-		return e, nil
+		return e, e.readSession(w.Data.Object)
+	case EventRefundFailed, EventRefundUpdated, EventChargeRefund:
+		return e, e.readRefund(w.Data.Object)
 	}
+	return e, nil
+}
+
+// readRefund reads the refund of an event that is authentic.
+func (e *Event) readRefund(object []byte) (err error) {
+	var r wireRefund
+	if err := json.Unmarshal(object, &r); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if r.Metadata[metaRefund] != "" {
+		e.Refund, err = r.refund()
+	}
+	return err
+}
+
+// readSession reads the session of an event that is authentic.
+func (e *Event) readSession(object []byte) error {
 	var s wireSession
-	if err := json.Unmarshal(w.Data.Object, &s); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	if err := json.Unmarshal(object, &s); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	var err error
 	if e.Session, err = s.session(); err != nil {
-		return nil, err
+		return err
 	}
 	e.Session.Failed = e.Session.Failed || e.Type == EventAsyncFailed && !e.Session.Paid()
 	if e.Session.Paid() && e.Session.PaidAt == 0 {
 		e.Session.PaidAt = e.At
 	}
-	return e, nil
+	return nil
 }
 
 // ParseEvent is ParseEvent with the account's secret, now.

@@ -246,7 +246,8 @@ func (s *Server) refund(r *http.Request) (int, object) {
 		charge["amount_refunded"] = charge["amount_refunded"].(int64) + amount
 	}
 	refund := object{"object": "refund", "id": s.id("re_"), "payment_intent": id, "amount": amount,
-		"currency": pi["currency"], "status": status, "metadata": metadata(r.PostForm)}
+		"currency": pi["currency"], "status": status, "created": s.Now().Unix(),
+		"metadata": metadata(r.PostForm)}
 	s.refunds = append(s.refunds, refund)
 	return 200, refund
 }
@@ -335,8 +336,25 @@ func (s *Server) Refunds() (n int, sum int64) {
 func (s *Server) Event(kind, session string, change map[string]any) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.event(kind, s.sessions[session], change)
+}
+
+// RefundEvent is the body of an event about the refund with a number of the
+// shop, with some of its fields changed.
+func (s *Server) RefundEvent(kind, number string, change map[string]any) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, refund := range s.refunds {
+		if m, _ := refund["metadata"].(object); m["ordo_refund"] == number {
+			return s.event(kind, refund, change)
+		}
+	}
+	return s.event(kind, nil, change)
+}
+
+func (s *Server) event(kind string, of, change object) []byte {
 	c := object{}
-	for _, from := range []object{s.sessions[session], change} {
+	for _, from := range []object{of, change} {
 		for name, value := range from {
 			c[name] = value
 		}

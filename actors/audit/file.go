@@ -1,4 +1,4 @@
-package main
+package audit
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,32 +19,34 @@ import (
 	"ordo/stores"
 )
 
-// damage is a file that can't be read as an actor's.
-type damage struct {
+// Damage is a file that can't be read as an actor's.
+type Damage struct {
 	File    string `json:"file"`
 	Problem string `json:"problem"`
 }
 
 // String is for people.
-func (d damage) String() string { return d.File + " is damaged: " + d.Problem }
+func (d Damage) String() string { return d.File + " is damaged: " + d.Problem }
 
-// auditOrder is the order in which the actors' files are read. The order actor
-// comes last, so that whatever the others have done was asked for by what is
-// read of orders.
-func auditOrder() []string {
+// readOrder is the order in which the actors' files are read, receivers before
+// their senders. The journal comes first, so that what it tells of has happened
+// in what is read of the others, and the order actor last, so that whatever they
+// have done was asked for by what is read of orders.
+func readOrder() []string {
 	names := slices.DeleteFunc(slices.Clone(bus.ActorNames()), func(name string) bool {
-		return name == "order"
+		return name == "order" || name == "journal"
 	})
-	return append(names, "order")
+	return slices.Concat([]string{"journal"}, names, []string{"order"})
 }
 
-func actorFile(dir, actor string) string { return filepath.Join(dir, "actors", actor+".db") }
+// File is the path of an actor's database in a data directory.
+func File(dir, actor string) string { return filepath.Join(dir, "actors", actor+".db") }
 
 // find looks for the file of each actor in all directories.
 func (a *audit) find(dirs []string) error {
-	for _, actor := range auditOrder() {
+	for _, actor := range readOrder() {
 		for _, dir := range dirs {
-			path := actorFile(dir, actor)
+			path := File(dir, actor)
 			_, err := os.Stat(path)
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
@@ -67,8 +70,8 @@ func (a *audit) find(dirs []string) error {
 
 // checkPages sets the files aside that SQLite can't read to their end.
 func (a *audit) checkPages(ctx context.Context) error {
-	a.result.Checks = append(a.result.Checks, "pages")
-	for _, actor := range auditOrder() {
+	a.result.Checks = append(a.result.Checks, pages)
+	for _, actor := range readOrder() {
 		if a.files[actor] == "" {
 			continue
 		}
@@ -77,7 +80,7 @@ func (a *audit) checkPages(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", a.files[actor], err)
 		}
 		if problem != "" {
-			a.result.Damaged = append(a.result.Damaged, damage{actor + ".db", problem})
+			a.result.Damaged = append(a.result.Damaged, Damage{actor + ".db", problem})
 			delete(a.files, actor)
 		}
 	}
@@ -116,11 +119,37 @@ func isDamage(err error) bool {
 	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
 }
 
+// findSandbox looks for the books of a sandbox in all directories, and sets
+// them aside when SQLite can't read them.
+func (a *audit) findSandbox(ctx context.Context, dirs []string) error {
+	for _, dir := range dirs {
+		path := filepath.Join(dir, "sandbox", "sandbox.db")
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		problem, err := pageProblem(ctx, path, "trade")
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", path, err)
+		case problem != "":
+			a.result.Damaged = append(a.result.Damaged, Damage{"sandbox.db", problem})
+		case a.sandbox != "":
+			return fmt.Errorf("there are two sandboxes: %s and %s", a.sandbox, path)
+		default:
+			a.sandbox = path
+		}
+	}
+	return nil
+}
+
 // open attaches all files to one connection, each under its actor's name, and
-// fixes what is read of each, in the order of auditOrder.
+// fixes what is read of each, in the order of readOrder. The sandbox is read
+// after the actors: what the shop knows, the gateway has done before.
 func (a *audit) open(ctx context.Context) (db *sql.DB, err error) {
 	var names []string
-	for _, actor := range auditOrder() {
+	for _, actor := range readOrder() {
 		if a.files[actor] != "" {
 			names = append(names, actor)
 		}
@@ -133,24 +162,32 @@ func (a *audit) open(ctx context.Context) (db *sql.DB, err error) {
 	}
 	for _, actor := range names {
 		if err == nil {
-			err = a.exec(ctx, `ATTACH ? AS "`+actor+`"`, readOnlyURI(a.files[actor]))
+			err = attach(ctx, a.conn, actor, a.files[actor])
 		}
 	}
-	if err == nil {
-		err = a.attachSandbox(ctx)
+	if err == nil && a.sandbox != "" {
+		err = attach(ctx, a.conn, "sandbox", a.sandbox)
 	}
 	if err == nil {
-		err = a.exec(ctx, "BEGIN")
+		_, err = a.conn.ExecContext(ctx, "BEGIN")
 	}
+	a.cut = cut{}
 	for _, actor := range names {
 		if err == nil {
+			a.reading(actor)
 			// The first read of a file fixes what is seen of it.
-			var n int
-			err = a.conn.QueryRowContext(ctx, `SELECT count(*) FROM "`+actor+`"._actor`).Scan(&n)
+			a.cut[actor], err = readPosition(ctx, a.conn, actor)
 		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, a.conn.Close(), db.Close())
 	}
 	return db, nil
+}
+
+// attach makes a file readable under a name.
+func attach(ctx context.Context, conn *sql.Conn, name, path string) error {
+	uri := url.URL{Scheme: "file", Opaque: url.PathEscape(path), RawQuery: "mode=ro"}
+	_, err := conn.ExecContext(ctx, `ATTACH ? AS "`+name+`"`, uri.String())
+	return err
 }

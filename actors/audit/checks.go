@@ -1,4 +1,6 @@
-package main
+package audit
+
+import "slices"
 
 // check is one rule of the audit. Its query selects what breaks the rule:
 // the order (” where there is none), the row, and what is wrong.
@@ -8,6 +10,19 @@ type check struct {
 	needs []string
 	query string
 }
+
+// whole are the checks that read all rows of one file, or of the payment's and
+// the gateway's. The others compare actors order by order, and can be told of
+// some orders alone.
+var whole = [...]string{"stock", "locked", "hold-ledger", "accounts", "entries", "transfers",
+	"deadlines", "overdue", "seats", "taken", "gateway-work", "effects", "releases",
+	"gateway-pays", "gateway-refunds"}
+
+func (c *check) whole() bool { return slices.Contains(whole[:], c.name) }
+
+// gateway tells that the check reads the books of a sandbox, which nothing
+// orders in time against the payment actor's.
+func (c *check) gateway() bool { return c.whole() && !exact(c.name) }
 
 // checks are the rules of the audit about what orders take and hold, told from
 // tables; those about money, and what follows it, are moneyChecks. Two tables
@@ -50,21 +65,31 @@ var checks = [...]check{
 		FROM book GROUP BY id, sku
 		HAVING sum(locked) <> sum(hold_locked) OR sum(sold) <> sum(hold_sold)`},
 	{"holds", []string{"goods", "order"}, `
-		-- No hold without an order that wants it.
+		-- No hold without an order of its user that wants it.
 		SELECT h.order_id, 'goods.hold ' || h.order_id,
 			printf('%s for an order that is %s', h.state, coalesce(o.state, 'unknown'))
 		FROM goods.hold h LEFT JOIN "order".orders o ON o.id = h.order_id
-		WHERE o.id IS NULL OR NOT (h.state = 'held' AND o.state IN ('pending', 'placed', 'closing')
+		WHERE o.id IS NULL OR o.user <> h.user_id OR NOT (h.state = 'held' AND o.state IN ('pending', 'placed', 'closing')
 			OR h.state = 'sold' AND o.state = 'paid')`},
 	{"held", []string{"goods", "order"}, `
-		-- Every placed or paid order holds or has bought exactly its lines.
+		-- Every order that is placed, closing or paid holds or has bought exactly its lines.
 		WITH book AS (SELECT o.id, j.value ->> 'sku' AS sku, j.value ->> 'quantity' AS want, 0 AS have
-				FROM "order".orders o, json_each(o.lines) j WHERE o.state IN ('placed', 'paid')
+				FROM "order".orders o, json_each(o.lines) j
+				WHERE o.state IN ('placed', 'closing', 'paid')
 			UNION ALL SELECT h.order_id, j.value ->> 'sku', 0, j.value ->> 'quantity'
 				FROM goods.hold h JOIN "order".orders o ON o.id = h.order_id, json_each(h.lines) j
-				WHERE o.state IN ('placed', 'paid'))
+				WHERE o.state IN ('placed', 'closing', 'paid'))
 		SELECT id, 'goods.hold ' || sku, printf('%d ordered, %d held or sold', sum(want), sum(have))
 		FROM book GROUP BY id, sku HAVING sum(want) <> sum(have)`},
+	{"taken", []string{"goods"}, `
+		-- What counts against the limits per user is what users hold or have bought.
+		WITH book AS (SELECT sku, user_id, units, 0 AS have FROM goods.taken
+			UNION ALL SELECT j.value ->> 'sku', h.user_id, 0, (j.value ->> 'quantity')
+				- coalesce(j.value ->> 'short', 0) - coalesce(j.value ->> 'returned', 0)
+				FROM goods.hold h, json_each(h.lines) j WHERE j.value ->> 'counted')
+		SELECT '', 'goods.taken ' || sku || ' ' || user_id,
+			printf('%d count against the limit, %d are held or bought', sum(units), sum(have))
+		FROM book GROUP BY sku, user_id HAVING sum(units) <> sum(have)`},
 	{"accounts", []string{"wallet"}, `
 		-- A user's account holds the sum of its entries.
 		WITH book AS (SELECT owner, unit, balance, 0 AS amount FROM wallet.account
@@ -96,8 +121,8 @@ var checks = [...]check{
 		SELECT id, 'wallet.entry', printf('%d was taken for an order that is %s and uses %d',
 				sum(taken), coalesce(max(state), 'unknown'), sum(balance))
 		FROM book GROUP BY id, unit HAVING CASE
-			WHEN max(state) IN ('placed', 'paid') THEN sum(taken) <> sum(balance)
-			WHEN max(state) IN ('pending', 'closing') THEN sum(taken) NOT IN (0, sum(balance))
+			WHEN max(state) IN ('placed', 'closing', 'paid') THEN sum(taken) <> sum(balance)
+			WHEN max(state) = 'pending' THEN sum(taken) NOT IN (0, sum(balance))
 			ELSE sum(taken) <> 0 END`},
 	{"coupons-used", []string{"coupon", "order"}, `
 		-- A used coupon is used by one order of its owner that is not over.
@@ -108,13 +133,13 @@ var checks = [...]check{
 		WHERE c.order_id IS NOT NULL AND (o.id IS NULL OR o.coupon <> c.id OR o.user <> c.user_id
 			OR o.state IN ('refused', 'cancelled'))`},
 	{"coupons", []string{"coupon", "order"}, `
-		-- A placed or paid order with a coupon uses it, for what it is worth, until nothing
+		-- An order with a coupon that is not over uses it, for what it is worth, until nothing
 		-- is left of the order.
 		SELECT o.id, 'coupon.coupon ' || o.coupon,
 			iif(c.id IS NULL, 'the order uses it, but it is not marked as used by the order',
 				printf('the order takes off %d, the coupon %d', o.discount, c.amount))
 		FROM "order".orders o LEFT JOIN coupon.coupon c ON c.order_id = o.id AND c.id = o.coupon
-		WHERE o.state IN ('placed', 'paid') AND o.coupon <> ''
+		WHERE o.state IN ('placed', 'closing', 'paid') AND o.coupon <> ''
 			AND (c.id IS NULL OR o.discount <> min(c.amount, o.subtotal)) AND NOT EXISTS (
 				SELECT 1 FROM "order".refund r WHERE r.order_id = o.id AND r.coupon <> '')`},
 	{"totals", []string{"order"}, `
@@ -167,6 +192,19 @@ var checks = [...]check{
 			SELECT 1 FROM "order"._outbox b WHERE b.receiver = 'order.0' AND b.number > (
 				SELECT coalesce(max(i.number), 0) FROM "order"._in i
 				WHERE i.sender = 'order.0' AND i.retired = 0))`},
+	{"overdue", []string{"order"}, `
+		-- An accepted order is decided, or over, within a bound after its deadline, whether
+		-- or not there was a sweep.
+		SELECT o.id, 'order.orders ' || o.id, printf('still %s %d s after its deadline', o.state,
+			(a.now - o.deadline) / 1000000000)
+		FROM "order".orders o, "order"._actor a
+		WHERE o.deadline IS NOT NULL AND o.deadline < a.now - $bound`},
+	{"final", []string{"order", "journal"}, `
+		-- An order comes to one end.
+		SELECT o.id, 'journal.entry ' || e.type, printf('the order is %s', o.state)
+		FROM journal.entry e JOIN "order".orders o ON o.id = e.order_id
+		WHERE e.type IN ('order.paid', 'order.refused', 'order.cancelled')
+			AND e.type <> 'order.' || o.state`},
 	{"journal", []string{"order", "journal"}, `
 		-- Every decision stands in the journal, once.
 		WITH want AS (SELECT id, 'order.' || state AS type FROM "order".orders

@@ -1,0 +1,188 @@
+package order
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"ordo/actors"
+	"ordo/api"
+)
+
+// settleOrder brings an order and its participants together again, after files were
+// restored to different moments and the messages between them are lost. What
+// was asked for is asked for again, which participants answer as they did; what
+// they have lost they do again; what they did for an order that is over, or that
+// this file does not know, they undo.
+func settleOrder(tx *actors.Tx, m *api.SettleOrder) error {
+	if err := checkSettle(m); err != nil {
+		return err
+	}
+	o, err := load(tx, m.Order)
+	if errors.Is(err, sql.ErrNoRows) {
+		return settleUnknown(tx, m)
+	}
+	if err != nil {
+		return err
+	}
+	o.again = true
+	// In the order of the steps, so that a participant has them in order too.
+	for i := range steps {
+		for _, f := range m.Found {
+			if f.Name != steps[i].name {
+				continue
+			}
+			if err := settleStep(tx, o, &steps[i], f); err != nil {
+				return err
+			}
+		}
+	}
+	if m.Untold == "order."+o.State {
+		return tell(tx, o, m.Untold)
+	}
+	return nil
+}
+
+func checkSettle(m *api.SettleOrder) error {
+	if err := length("order", m.Order, 1, 64); err != nil {
+		return err
+	}
+	if len(m.Found) > api.MaxFound {
+		return invalid("found", "must be %d at most", api.MaxFound)
+	}
+	for i, f := range m.Found {
+		if stepNamed(f.Name) < 0 {
+			return invalid(fmt.Sprintf("found[%d].step", i), "there is no step %q", f.Name)
+		}
+	}
+	return nil
+}
+
+// settleUnknown has the steps undone of an order that this file has not.
+func settleUnknown(tx *actors.Tx, m *api.SettleOrder) error {
+	for _, f := range m.Found {
+		s := &steps[stepNamed(f.Name)]
+		if s.phase > collect {
+			continue // repair leaves orders alone that have come further
+		}
+		if err := tx.Send(s.undo(&order{atOnce: true, again: true}, api.Step{Order: m.Order,
+			Name: f.Name, Occurrence: f.Occurrence})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settleStep compares what the order's row says with what the participant's
+// does.
+func settleStep(tx *actors.Tx, o *order, s *step, f api.FoundStep) error {
+	var own string
+	err := tx.Row(`SELECT state FROM steps WHERE order_id = ? AND name = ? AND occurrence = ?`,
+		o.ID, f.Name, f.Occurrence).Scan(&own)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	over := o.State == api.OrderRefused || o.State == api.OrderCancelled
+	switch {
+	case s.phase == collect && own == api.StepDone:
+		return nil // it is paid, whatever the payment's file has lost
+	case own == api.StepAsked && f.State == api.StepUndone, // it was to end, and is not known to
+		own == api.StepDone && f.State != "" && f.State != api.StepDone:
+		return withdraw(tx, o)
+	case own == api.StepAsked, own == api.StepDone && f.State == "":
+		return redo(tx, o, s, f.Occurrence)
+	case own == api.StepUndoing, own != "" && f.State == api.StepDone:
+		return undoAgain(tx, o, s, f.Occurrence)
+	case own == "" && f.State == api.StepDone && over:
+		if _, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
+			asked_at) VALUES (?, ?, ?, 'undoing', 0, ?)`, o.ID, f.Name, f.Occurrence,
+			tx.Now()); err != nil {
+			return err
+		}
+		return undoAgain(tx, o, s, f.Occurrence)
+	}
+	return nil
+}
+
+// withdraw ends an order of which a participant has undone a step.
+func withdraw(tx *actors.Tx, o *order) error {
+	reason := api.Refuse(api.CodeCancelled, "a part of the order was undone before a repair").
+		With(api.Cancellation{By: api.ByShop})
+	switch o.State {
+	case api.OrderPending:
+		return end(tx, o, api.OrderRefused, reason)
+	case api.OrderPlaced:
+		o.atOnce = true
+		return closePayment(tx, o, reason)
+	}
+	return nil // paid: the audit tells
+}
+
+// takeRefund has the order's steps be those of a refund, or of the order itself
+// for occurrence 0.
+func takeRefund(tx *actors.Tx, o *order, occurrence int) (err error) {
+	o.refund = nil
+	if occurrence == 0 {
+		return nil
+	}
+	if o.refund, _, err = scanRefund(tx.Row(selectRefund+`WHERE order_id = ? AND number = ?`, o.ID,
+		occurrence)); err != nil {
+		return fmt.Errorf("refund %d of order %s: %w", occurrence, o.ID, err)
+	}
+	return nil
+}
+
+// redo asks for a step once more.
+func redo(tx *actors.Tx, o *order, s *step, occurrence int) error {
+	if err := takeRefund(tx, o, occurrence); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`UPDATE steps SET state = 'asked', attempts = attempts + 1
+		WHERE order_id = ? AND name = ? AND occurrence = ?`, o.ID, s.name, occurrence); err != nil {
+		return err
+	}
+	return tx.Send(s.do(o, api.Step{Order: o.ID, Name: s.name, Occurrence: occurrence}))
+}
+
+// undoAgain asks for the undo of a step once more.
+func undoAgain(tx *actors.Tx, o *order, s *step, occurrence int) error {
+	if s.undo == nil {
+		return nil
+	}
+	if err := takeRefund(tx, o, occurrence); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing', attempts = attempts + 1
+		WHERE order_id = ? AND name = ? AND occurrence = ?`, o.ID, s.name, occurrence); err != nil {
+		return err
+	}
+	return tx.Send(s.undo(o, api.Step{Order: o.ID, Name: s.name, Occurrence: occurrence}))
+}
+
+// redone takes the answer to a hold or debit that was asked for once more. An
+// order that can't have it any more is cancelled, and refunded when it is paid.
+func redone(tx *actors.Tx, o *order, m *api.StepResult) error {
+	switch {
+	case m.Refusal == nil:
+		return nil
+	case o.State == api.OrderPlaced:
+		o.atOnce = true
+		return closePayment(tx, o, m.Refusal)
+	case o.State == api.OrderPaid && m.Name == steps[0].name:
+		all := make([]api.CartTake, len(o.Lines))
+		for i, l := range o.Lines {
+			all[i] = api.CartTake{SKU: l.SKU, Quantity: l.Quantity}
+		}
+		o.note(all, func(l *api.LineSnapshot) *int64 { return &l.Short })
+		return cover(tx, o)
+	}
+	return nil // the step shows it, and the audit tells
+}
+
+// known tells whether this file has the order. An answer about another one is
+// of before a restore.
+func known(tx *actors.Tx, order string) (bool, error) {
+	var is bool
+	err := tx.Row(`SELECT EXISTS (SELECT 1 FROM orders WHERE id = ?)`, order).Scan(&is)
+	return is, err
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ordo/api"
+	"ordo/stores"
+)
+
+// maxSettled is the most orders that one repair settles.
+const maxSettled = 10_000
+
+// difference is a step of which the order's file says another thing than its
+// participant's.
+type stepDifference struct {
+	api.FoundStep
+	// Own is what the order's file says; empty for nothing.
+	Own string `json:"own"`
+}
+
+// String is for people.
+func (d *stepDifference) String() string {
+	participant, _, _ := strings.Cut(d.Name, ".")
+	name := d.Name
+	if d.Occurrence > 0 {
+		name = fmt.Sprintf("%s of refund %d", d.Name, d.Occurrence)
+	}
+	return fmt.Sprintf("%s is %s by order, %s by %s", name, or(d.Own, "not known"),
+		or(d.State, "not known"), participant)
+}
+
+// unsettled is an order whose files differ, and what becomes of it.
+type unsettled struct {
+	Order string `json:"order"`
+	// State by the order's file; empty when it does not know the order.
+	State  string           `json:"state,omitempty"`
+	Steps  []stepDifference `json:"steps,omitempty"`
+	Untold string           `json:"untold,omitempty"`
+	// Cannot says why messages can't settle it; empty when they can.
+	Cannot string `json:"cannot,omitempty"`
+}
+
+// String is for people.
+func (u *unsettled) String() string {
+	var parts []string
+	for i := range u.Steps {
+		parts = append(parts, u.Steps[i].String())
+	}
+	if u.Untold != "" {
+		parts = append(parts, "the journal lacks "+u.Untold)
+	}
+	return fmt.Sprintf("%s (%s): %s", u.Order, or(u.State, "not known to order"),
+		strings.Join(parts, "; "))
+}
+
+// message is what the order actor is sent about it.
+func (u *unsettled) message() *api.SettleOrder {
+	m := &api.SettleOrder{Order: u.Order, Untold: u.Untold}
+	for _, d := range u.Steps {
+		m.Found = append(m.Found, d.FoundStep)
+	}
+	return m
+}
+
+// orderBooks compares the order actor's file with its participants'.
+type orderBooks struct {
+	db    *sql.DB
+	files map[string]string
+	// moving are the orders that a message under way is about; they are left to
+	// it.
+	moving map[string]bool
+	found  map[string]*unsettled
+}
+
+// findUnsettled lists the orders that no message under way will settle. When the
+// order's file is older than what it sent, what is under way to it answers
+// questions that it does not know of, and settles nothing. The files must not be
+// written meanwhile.
+func findUnsettled(ctx context.Context, files map[string]string, older bool) (all []*unsettled,
+	err error) {
+	if files["order"] == "" {
+		return nil, nil
+	}
+	b := &orderBooks{files: files, moving: map[string]bool{}, found: map[string]*unsettled{}}
+	if b.db, err = stores.OpenTogether(files); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.db.Close()) }()
+	if err := b.inFlight(ctx, older); err != nil {
+		return nil, err
+	}
+	for _, participant := range []string{"goods", "coupon", "wallet", "payment", "learning",
+		"shipping"} {
+		if files[participant] == "" {
+			continue
+		}
+		if err := b.compare(ctx, participant); err != nil {
+			return nil, fmt.Errorf("%s: %w", participant, err)
+		}
+	}
+	if err := b.untold(ctx); err != nil {
+		return nil, err
+	}
+	for _, u := range b.found {
+		u.Cannot = u.cannot()
+		all = append(all, u)
+	}
+	slices.SortFunc(all, func(a, b *unsettled) int { return strings.Compare(a.Order, b.Order) })
+	return all, nil
+}
+
+// inFlight notes the orders of messages that their receivers have not committed.
+func (b *orderBooks) inFlight(ctx context.Context, older bool) error {
+	for from := range b.files {
+		for to := range b.files {
+			if older && to == "order" {
+				continue
+			}
+			// Only rows that hold such messages are taken apart.
+			err := b.each(ctx, `WITH taken AS (SELECT coalesce(max(number), 0) AS n
+					FROM "`+to+`"._in WHERE sender = '`+from+`.0' AND retired = 0)
+				SELECT coalesce(m.value -> 'body' ->> '$.order', '')
+				FROM taken, "`+from+`"._sent s, json_each(s.messages) m
+				WHERE s.receiver = '`+to+`.0' AND s.last > taken.n AND s.first + m.key > taken.n`,
+				func(scan func(...any) error) error {
+					var order string
+					err := scan(&order)
+					b.moving[order] = true
+					return err
+				})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// participantSteps reads steps as the participants keep them. The payment actor
+// keeps payments and refunds instead: a payment that is closing is as good as
+// undone.
+func participantSteps(participant string) string {
+	if participant != "payment" {
+		return `SELECT order_id, step, occurrence, state FROM "` + participant + `"._step`
+	}
+	return `SELECT order_id, step, occurrence, CASE state WHEN 'paid' THEN 'done'
+			WHEN 'closed' THEN 'undone' WHEN 'open' THEN 'asked' ELSE state END AS state
+			FROM payment.payment
+		UNION ALL SELECT order_id, step, occurrence, iif(state = 'open', 'asked', state)
+			FROM payment.refund WHERE kind = 'order'`
+}
+
+// compare lists where order and participant differ. A payment, and the refund
+// of one, may be waiting for the gateway; whoever else was asked has answered,
+// when no message is under way.
+func (b *orderBooks) compare(ctx context.Context, participant string) error {
+	// As a view, the participant's key can be used; the payment's has none.
+	waiting, undone, kind := `FALSE`, `f.state = 'done'`, `NOT MATERIALIZED`
+	if participant == "payment" {
+		kind = `MATERIALIZED`
+		waiting = `(s.state, f.state) IN (VALUES ('asked', 'asked'), ('undoing', 'closing'))`
+		undone = `f.state IN ('asked', 'closing', 'done')`
+	}
+	query := `WITH f AS ` + kind + ` (` + participantSteps(participant) + `)
+		SELECT s.order_id, s.name, s.occurrence, s.state, coalesce(f.state, ''), o.state
+		FROM "order".steps s JOIN "order".orders o ON o.id = s.order_id
+			LEFT JOIN f ON f.order_id = s.order_id AND f.step = s.name
+				AND f.occurrence = s.occurrence
+		WHERE s.name GLOB '` + participant + `.*' AND (
+			s.state IN ('asked', 'undoing') AND NOT coalesce(` + waiting + `, FALSE)
+			OR s.state = 'done' AND f.state IS NOT 'done'
+			OR s.state IN ('undone', 'refused') AND f.state = 'done')
+		UNION ALL
+		SELECT f.order_id, f.step, f.occurrence, '', f.state, coalesce(o.state, '')
+		FROM f LEFT JOIN "order".steps s ON s.order_id = f.order_id AND s.name = f.step
+				AND s.occurrence = f.occurrence
+			LEFT JOIN "order".orders o ON o.id = f.order_id
+		WHERE s.order_id IS NULL AND ` + undone
+	return b.each(ctx, query, func(scan func(...any) error) error {
+		var order, state string
+		var d stepDifference
+		if err := scan(&order, &d.Name, &d.Occurrence, &d.Own, &d.State, &state); err != nil {
+			return err
+		}
+		if d.State == "closing" {
+			d.State = api.StepUndone
+		}
+		if u := b.unsettled(order, state); u != nil && len(u.Steps) < api.MaxFound {
+			u.Steps = append(u.Steps, d)
+		}
+		return nil
+	})
+}
+
+// untold lists decisions that the journal does not have.
+func (b *orderBooks) untold(ctx context.Context) error {
+	if b.files["journal"] == "" {
+		return nil
+	}
+	return b.each(ctx, `SELECT o.id, o.state FROM "order".orders o
+		WHERE o.state IN ('placed', 'paid', 'refused', 'cancelled') AND NOT EXISTS (
+			SELECT 1 FROM journal.entry e
+			WHERE e.order_id = o.id AND +e.type = 'order.' || o.state)`,
+		func(scan func(...any) error) error {
+			var order, state string
+			if err := scan(&order, &state); err != nil {
+				return err
+			}
+			if u := b.unsettled(order, state); u != nil {
+				u.Untold = "order." + state
+			}
+			return nil
+		})
+}
+
+// unsettled is the entry of an order; nil for one that is left to a message, or
+// over the limit.
+func (b *orderBooks) unsettled(order, state string) *unsettled {
+	if b.moving[order] {
+		return nil
+	}
+	u, ok := b.found[order]
+	if !ok && len(b.found) < maxSettled {
+		u = &unsettled{Order: order, State: state}
+		b.found[order] = u
+	}
+	return u
+}
+
+// cannot says why messages can't settle an order; empty when they can.
+func (u *unsettled) cannot() string {
+	var paid bool
+	for _, d := range u.Steps {
+		paid = paid || d.Name == "payment.collect" && d.State == api.StepDone
+	}
+	for _, d := range u.Steps {
+		switch {
+		case u.State == "" && paid:
+			return "it is paid, and the order's file does not know it: see its payment, and " +
+				"refund it at the provider or restore a newer file of order"
+		case u.State == "" && !undoable(d.Name):
+			return d.Name + " was done for it, and the order's file does not know it"
+		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
+			return "it is paid, and the payment's file does not know it: see the order's trade at " +
+				"the provider"
+		case d.Own == api.StepDone && d.State != "" && u.State == api.OrderPaid &&
+			d.State != api.StepAsked:
+			return d.Name + " was undone of a paid order"
+		case d.Own == "" && d.State == api.StepDone && u.State != "" && !undoable(d.Name) && !paid:
+			return d.Name + " was done, and the order's file does not know why"
+		}
+	}
+	return ""
+}
+
+// undoable tells whether a step can be undone without a refund.
+func undoable(step string) bool {
+	return slices.Contains([]string{"goods.reserve", "coupon.redeem", "wallet.debit",
+		"payment.collect"}, step)
+}
+
+// each calls do with a scan function for every row.
+func (b *orderBooks) each(ctx context.Context, query string,
+	do func(scan func(...any) error) error) error {
+	rows, err := b.db.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := do(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
