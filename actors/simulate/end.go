@@ -23,6 +23,7 @@ func (w *world) checkEnd(ends map[string]int) {
 	w.checkCoupons(orders)
 	w.checkSeats(orders)
 	w.checkShipments(orders)
+	w.checkLacking(orders)
 	w.checkJournal(orders)
 }
 
@@ -356,6 +357,43 @@ func (w *world) checkShipments(orders map[string]*ended) {
 		if got != want {
 			w.broken("shipment", "that of %s is %s with %d units; %d are right", w.brief(id), state,
 				got, want)
+		}
+	}
+}
+
+// checkLacking checks that what could not be had went back, unless a refund that
+// the shop began by itself was refused: that is left to a person.
+func (w *world) checkLacking(orders map[string]*ended) {
+	for _, id := range sorted(orders) {
+		e, back := orders[id], map[string]int64{}
+		given := slices.ContainsFunc(e.refunds, func(r api.Refund) bool {
+			return r.By == api.ByShop && r.State == api.RefundFailed
+		})
+		for i, l := range e.Lines {
+			for _, r := range e.refunds {
+				for _, b := range r.Lines {
+					if b.Line == i && (r.State == api.RefundDone || r.State == api.RefundAsked) {
+						back[l.SKU] += b.Quantity
+					}
+				}
+			}
+		}
+		courses := map[string]int64{}
+		for _, l := range e.Lines {
+			if want := w.oracle.short[id+l.SKU]; !given && back[l.SKU] < want {
+				w.broken("lacking", "%s could not be given %d %s, and %d went back", w.brief(id), want,
+					l.SKU, back[l.SKU])
+			}
+			if l.Kind == api.KindCourse {
+				courses[l.SKU] = back[l.SKU]
+			}
+		}
+		seats := int64(0)
+		for _, n := range courses {
+			seats += n
+		}
+		if want := w.oracle.seatless[id]; !given && seats < want {
+			w.broken("lacking", "%s had no place for %d, and %d went back", w.brief(id), want, seats)
 		}
 	}
 }
