@@ -181,9 +181,10 @@ func TestDeadLettersUnderLoad(t *testing.T) {
 			if letter.Attempts != 5 || letter.Error == "" || !strings.HasPrefix(letter.ID, "poison-") {
 				t.Errorf("letter %+v", letter)
 			}
-			path := fmt.Sprintf("/admin/v1/dead/%s/%d/", actor, letter.N)
+			path, why := fmt.Sprintf("/admin/v1/dead/%s/%d/", actor, letter.N),
+				map[string]string{"reason": "a test"}
 			if i == 0 {
-				status, body, err := p.admin().call("POST", path+"retry", nil)
+				status, body, err := p.admin().call("POST", path+"retry", why)
 				if err != nil || status/100 != 2 {
 					t.Errorf("retry: %d %v %s", status, err, body)
 				}
@@ -191,7 +192,7 @@ func TestDeadLettersUnderLoad(t *testing.T) {
 					return letters(actor, "open")[0].Attempts == 10
 				})
 			}
-			p.admin().must("POST", path+"dismiss", nil, nil)
+			p.admin().must("POST", path+"dismiss", why, nil)
 		}
 		if n := len(letters(actor, "open")); n != 0 {
 			t.Errorf("%s has %d open letters", actor, n)
