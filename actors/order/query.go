@@ -230,3 +230,53 @@ func getSteps(v *actors.View, q *api.GetSteps) (*api.StepList, error) {
 	})
 	return list, nil
 }
+
+func getRefund(v *actors.View, q *api.GetRefund) (*api.Refund, error) {
+	r, _, err := scanRefund(v.Row(selectRefund+`WHERE id = ?`, q.ID))
+	if errors.Is(err, sql.ErrNoRows) || err == nil && q.User != "" && q.User != r.User {
+		return nil, noRefund(q.ID)
+	}
+	return r, err
+}
+
+// Lists of refunds before a place, newest first. The sign keeps one of several
+// conditions from being looked up in an index that is worse.
+const (
+	refundsAll   = selectRefund + `WHERE n < ? ORDER BY n DESC LIMIT +?`
+	refundsOrder = selectRefund + `WHERE order_id = +? AND (+user = ?2 OR ?2 = '')
+		AND (+state = ?3 OR ?3 = '') AND n < ?4 ORDER BY n DESC LIMIT +?5`
+	refundsUser = selectRefund + `WHERE user = +?2 AND (+state = ?3 OR ?3 = '') AND n < ?4
+		ORDER BY n DESC LIMIT +?5`
+	refundsState = selectRefund + `WHERE +state = ?3 AND n < ?4 ORDER BY n DESC LIMIT +?5`
+)
+
+func listRefunds(v *actors.View, q *api.ListRefunds) (*api.RefundList, error) {
+	before, err := cursor(q.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	query, args := refundsState, []any{q.Order, q.User, q.State, before, q.Size() + 1}
+	switch {
+	case q.Order != "":
+		query = refundsOrder
+	case q.User != "":
+		query = refundsUser
+	case q.State == "":
+		query, args = refundsAll, args[3:]
+	}
+	list := &api.RefundList{Refunds: []api.Refund{}}
+	var last int64
+	err = v.Each(func(row actors.Row) error {
+		r, n, err := scanRefund(row)
+		if err != nil {
+			return err
+		}
+		if len(list.Refunds) == q.Size() {
+			list.Next = cmp.Or(list.Next, fmt.Sprint(last))
+			return nil
+		}
+		list.Refunds, last = append(list.Refunds, *r), n
+		return nil
+	}, query, args...)
+	return list, err
+}
