@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"actors":            {"api", "bus", "stores"},
 	"actors/actorstest": {"api", "bus", "actors"},
 	"api/rest":          {"api", "bus", "stores", "actors/payment/gateway"},
+	"api/web":           {"api"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},
