@@ -193,7 +193,7 @@ func (v *visit) submitCheckout() error {
 	switch {
 	case v.value("action") != "place":
 		return v.goTo(w.link())
-	case w.Shown() != v.value("shown"):
+	case w.Shown() != v.form.Get("shown"):
 		return v.goNoted(w.link(), "look")
 	}
 	total, err := strconv.ParseInt(v.value("total"), 10, 64)

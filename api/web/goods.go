@@ -156,7 +156,22 @@ func (v *visit) showProduct() error {
 func (v *visit) product() (f api.Product, err error) {
 	err = v.get("/v1/products/"+url.PathEscape(v.r.PathValue("id")), &f)
 	f.SKUs = slices.DeleteFunc(f.SKUs, func(s api.SKU) bool { return s.OffSale })
+	slices.SortStableFunc(f.SKUs, compareSKUs)
 	return f, err
+}
+
+// compareSKUs orders a product's SKUs by their options, as choices are.
+func compareSKUs(a, b api.SKU) int {
+	for _, name := range slices.Sorted(maps.Keys(a.Options)) {
+		if c := compareValues(a.Options[name], b.Options[name]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func compareValues(a, b string) int {
+	return cmp.Or(cmp.Compare(sizeRank(a), sizeRank(b)), cmp.Compare(a, b))
 }
 
 // pick is what is chosen: a value of each option, or a SKU by its id.
@@ -266,9 +281,7 @@ func choiceOf(skus []api.SKU, name, checked string) choice {
 			c.Values = append(c.Values, value{text, text == checked})
 		}
 	}
-	slices.SortStableFunc(c.Values, func(a, b value) int {
-		return cmp.Or(cmp.Compare(sizeRank(a.Text), sizeRank(b.Text)), cmp.Compare(a.Text, b.Text))
-	})
+	slices.SortStableFunc(c.Values, func(a, b value) int { return compareValues(a.Text, b.Text) })
 	return c
 }
 
