@@ -316,10 +316,10 @@ func tryPagesMistakes(t *testing.T, p *process) {
 		sees(200, "This choice is not on sale").fill("Quantity", "1").press("Add to cart").
 		sees(422, "This choice is not on sale")
 	w.visit("/checkout?from=cart").sees(200, "Tick what you want to order first")
-	w.visit("/checkout?sku="+id+"-M-Blue&quantity=x").sees(422)
+	w.visit("/checkout?sku=" + id + "-M-Blue&quantity=x").sees(422)
 	w.visit("/checkout?sku="+id+"-M-Blue&balance=9").
 		sees(422, "Enter an amount that you have").follow("Add an address").addAddress()
-	w.visit("/?cursor="+strings.Repeat("x", 300)).sees(422)
+	w.visit("/?cursor=" + strings.Repeat("x", 300)).sees(422)
 }
 
 // Addresses are changed and removed, and a changed password ends other
