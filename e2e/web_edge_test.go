@@ -179,7 +179,9 @@ func tryPagesStrangers(t *testing.T, p *process) {
 func tryPagesRedirects(t *testing.T, p *process) {
 	w := p.person("en").visit("/")
 	_, to, form := w.form("English")
-	w.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	w.http.CheckRedirect = func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse
+	}
 	for next, want := range map[string]string{
 		"/cart": "/cart", "/?search=a+b&category=Men%2FTops": "/?category=Men%2FTops&search=a+b",
 		"/orders/ord_1#x": "/orders/ord_1", "": "/", "cart": "/", "//evil.example": "/",

@@ -212,7 +212,8 @@ func address(path string, query ...string) string {
 func tryPagesShort(t *testing.T, p *process) {
 	id, name := p.hoodies("5.00", "3")
 	w := p.buyer(id, "4").sees(200, "Only 3 left")
-	w.press("Place the order").sees(409, "There is not enough left", name+" (Blue, S): 4 wanted, 3 left")
+	w.press("Place the order").sees(409, "There is not enough left",
+		name+" (Blue, S): 4 wanted, 3 left")
 	p.admin().must("POST", "/admin/v1/courses:import?price=12.00",
 		"section_id,course,title,seats\n"+id+"-0,"+id+",Full,0\n", nil)
 	w.visit("/products/course:"+id).sees(200, "This product is not on sale")

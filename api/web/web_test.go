@@ -154,7 +154,8 @@ func values(t *testing.T, prefix string) (all []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	constant := regexp.MustCompile(`(?m)^\s*(?:const )?` + prefix + `[A-Z]\w+(?: +Code)? += "([a-z_]+)"`)
+	constant := regexp.MustCompile(`(?m)^\s*(?:const )?` + prefix +
+		`[A-Z]\w+(?: +Code)? += "([a-z_]+)"`)
 	for _, name := range files {
 		for _, m := range constant.FindAllStringSubmatch(read(t, name), -1) {
 			all = append(all, m[1])

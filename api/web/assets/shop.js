@@ -1,10 +1,11 @@
 // What the pages do more where there is JavaScript. They work without it.
 "use strict";
 
-// Times in the visitor's own clock.
+// Times in the visitor's own clock, as they are written where the visitor is.
 function localTimes(root) {
-  const form = new Intl.DateTimeFormat(document.documentElement.lang,
-    { dateStyle: "medium", timeStyle: "short" });
+  const page = document.documentElement.lang;
+  const here = navigator.languages.find(l => l.slice(0, 2) === page.slice(0, 2)) || page;
+  const form = new Intl.DateTimeFormat(here, { dateStyle: "medium", timeStyle: "short" });
   for (const t of root.querySelectorAll("time")) t.textContent = form.format(new Date(t.dateTime));
 }
 
