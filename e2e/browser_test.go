@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -193,6 +194,20 @@ func (b *browser) enter(field, text string) {
 // press goes to a button or a link and presses it.
 func (b *browser) press(text string) { b.t.Helper(); b.tabTo(text); b.key(kb.Enter) }
 
+// follow goes to a link within the page and follows it. The key sends no
+// character, which would reach the field that then has the focus, and send the
+// form.
+func (b *browser) follow(text string) {
+	b.t.Helper()
+	b.tabTo(text)
+	for _, event := range []input.DispatchKeyEventType{"rawKeyDown", "keyUp"} {
+		if _, err := chromedp.Call(b.ctx, input.DispatchKeyEvent, input.DispatchKeyEventParams{
+			Type: event, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: '\r'}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
 // contrast are the texts of a page that are too pale after WCAG 2.2, 1.4.3.
 const contrast = `(() => {
 	const rgb = s => (s.match(/[\d.]+/g) || [0, 0, 0, 0]).map(Number);
@@ -329,7 +344,7 @@ func (b *browser) buy() {
 		t.Errorf("the focus is at %q and not at what is wrong", at)
 	}
 	b.look("mistake")
-	b.press("Enter the country")
+	b.follow("Enter the country")
 	eventually(t, "what is wrong leads to its field", func() bool {
 		return js[string](b, `document.activeElement.id`) == "f-country"
 	})

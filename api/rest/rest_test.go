@@ -321,7 +321,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	for _, id := range []string{"register", "login", "logout", "get-me", "change-password",
 		"list-addresses", "make-address", "put-address", "delete-address", "make-address-default",
-		"get-wallet", "list-wallet-entries", "list-coupons", "list-products", "get-product",
+		"get-wallet", "list-wallet-entries", "list-coupons", "list-products", "list-categories", "get-product",
 		"get-sku", "make-guest", "get-cart", "put-cart", "add-cart-line", "put-cart-line",
 		"delete-cart-line", "clear-cart", "make-checkout", "submit-order", "list-orders",
 		"get-order", "watch-order", "cancel-order", "import-products", "export-products",
