@@ -4,6 +4,9 @@ GO ?= go
 CC_FOUND := $(shell command -v $$($(GO) env CC) 2>/dev/null)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(CC_FOUND),-race,)
+# The test of the pages in a browser needs Chromium.
+BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+TAGS := $(if $(BROWSER),-tags browser,)
 
 ROUNDS ?= 50
 
@@ -20,15 +23,16 @@ build:
 ## test: format, vet, staticcheck, 2,000 simulated schedules and all tests
 test: check simulate
 	@$(if $(RACE),echo "tests with the race detector",echo "no C compiler found: tests WITHOUT the race detector")
-	$(GO) test $(RACE) -timeout 60m ./...
+	@$(if $(BROWSER),echo "the pages in a browser: $(BROWSER)",echo "no Chromium found: the pages are NOT tested in a browser")
+	$(GO) test $(RACE) $(TAGS) -timeout 60m ./...
 
 ## check: what a machine can see without running anything
 check:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
 		echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
+	$(GO) vet -tags browser ./...
 	$(GO) vet -tags failpoint ./bus/failpoint
-	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags browser ./...
 
 # The race detector has nothing to find in one thread, and costs tenfold.
 SIMULATE = $(GO) test ./actors/simulate -count 1 -timeout 12h

@@ -40,7 +40,8 @@ var (
 	}
 	queries = []api.Query{
 		&api.ListCoupons{},
-		&api.GetSKUs{}, &api.GetProduct{}, &api.ListProducts{}, &api.ListStockLedger{},
+		&api.GetSKUs{}, &api.GetProduct{}, &api.ListProducts{}, &api.ListCategories{},
+		&api.ListStockLedger{},
 		&api.ListJournal{},
 		&api.ListCourses{}, &api.CheckSeats{}, &api.GetCourse{}, &api.ListEnrolments{},
 		&api.GetOrder{}, &api.GetSubmission{}, &api.ListOrders{}, &api.GetSteps{},

@@ -298,6 +298,23 @@ type ProductList struct {
 	Next     string    `json:"next,omitempty"`
 }
 
+// ListCategories asks for the category paths directly below another one, in
+// their order. The answer is a CategoryList.
+type ListCategories struct {
+	Page
+	// Under is a path; empty for the first level.
+	Under string `json:"under,omitempty"`
+}
+
+// Endpoint implements Query.
+func (*ListCategories) Endpoint() Route { return Route{"goods", "categories"} }
+
+// CategoryList answers ListCategories with whole paths.
+type CategoryList struct {
+	Categories []string `json:"items"`
+	Next       string   `json:"next,omitempty"`
+}
+
 // Kinds of stock ledger rows. Row C7. Stock equals the sum of Stock, locked
 // units the sum of Locked over a SKU's rows.
 const (

@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"actors/audit":   {"api", "bus", "stores"},
 	"actors/history": {"api", "bus", "stores", "actors"},
 	"api/rest":       {"api", "bus", "stores", "actors/audit", "actors/payment/gateway"},
+	"api/web":        {"api"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},

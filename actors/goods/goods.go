@@ -41,6 +41,7 @@ func Spec() *actors.Spec {
 			actors.Answer("SKUs with price and stock, by id.", getSKUs),
 			actors.Answer("One product with its SKUs.", getProduct),
 			actors.Answer("Products by name and category.", listProducts),
+			actors.Answer("Categories directly below a path.", listCategories),
 			actors.Answer("Changes of a SKU's stock, newest first.", listStockLedger),
 		},
 	}

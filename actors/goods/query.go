@@ -173,6 +173,43 @@ func findProducts(v *actors.View, q *api.ListProducts) (all []api.Product, sizes
 	return all, sizes, err
 }
 
+// listCategories jumps from one path to the next of the same level: a seek a
+// category, however many products and levels are below it.
+func listCategories(v *actors.View, q *api.ListCategories) (*api.CategoryList, error) {
+	if !isText(q.Under, maxPath) || !isText(q.Cursor, maxPath) {
+		return nil, invalid("under", "more than %d characters", maxPath)
+	}
+	prefix := strings.Trim(q.Under, "/")
+	if prefix != "" {
+		prefix += "/"
+	}
+	from := prefix
+	if strings.HasPrefix(q.Cursor, prefix) {
+		from = q.Cursor + "\x01" // no path has control characters
+	}
+	list := &api.CategoryList{Categories: []string{}}
+	for {
+		var path sql.NullString
+		if err := v.Row(`SELECT min(path) FROM category WHERE path >= +?`, from).
+			Scan(&path); err != nil {
+			return nil, err
+		}
+		if !path.Valid || !strings.HasPrefix(path.String, prefix) {
+			return list, nil
+		}
+		if i := strings.IndexByte(path.String[len(prefix):], '/'); i >= 0 {
+			from = path.String[:len(prefix)+i] + "0" // the character after /
+			continue
+		}
+		if n := len(list.Categories); n == q.Size() {
+			list.Next = list.Categories[n-1]
+			return list, nil
+		}
+		list.Categories = append(list.Categories, path.String)
+		from = path.String + "\x01"
+	}
+}
+
 // listStockLedger follows the chain of a SKU's ledger from the newest row, or
 // from the cursor. Row C7.
 func listStockLedger(v *actors.View, q *api.ListStockLedger) (*api.StockLedger, error) {

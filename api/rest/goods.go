@@ -9,6 +9,8 @@ import (
 func (s *Server) goodsRoutes() {
 	route(s, s.op("list-products", "GET /v1/products", anybody,
 		"Products by name and category, ordered by id"), s.listProducts)
+	route(s, s.op("list-categories", "GET /v1/categories", anybody,
+		"The categories directly below a path"), s.listCategories)
 	route(s, s.op("get-product", "GET /v1/products/{id}", anybody, "A product with its SKUs"),
 		s.getProduct)
 	route(s, s.op("get-sku", "GET /v1/skus/{id}", anybody, "A SKU with its price and stock"),
@@ -26,6 +28,16 @@ func (s *Server) listProducts(ctx context.Context, in *productsInput) (
 	*answer[passed[api.ProductList]], error) {
 	return pass[api.ProductList](ctx, s,
 		&api.ListProducts{Page: in.page(), Search: in.Search, Category: in.Category})
+}
+
+type categoriesInput struct {
+	PageQuery
+	Under string `query:"under" maxLength:"200" doc:"A path such as Men; the first level if not said."`
+}
+
+func (s *Server) listCategories(ctx context.Context, in *categoriesInput) (
+	*answer[passed[api.CategoryList]], error) {
+	return pass[api.CategoryList](ctx, s, &api.ListCategories{Page: in.page(), Under: in.Under})
 }
 
 func (s *Server) getProduct(ctx context.Context, in *ByID) (

@@ -257,8 +257,9 @@ func TestPanicIsAnswered(t *testing.T) {
 func TestOperationsAskWhoCalls(t *testing.T) {
 	s := alone(t, nil)
 	open := map[string]bool{"register": true, "login": true, "make-guest": true,
-		"list-products": true, "get-product": true, "get-sku": true, "list-courses": true,
-		"get-course": true}
+		"list-products": true, "list-categories": true, "get-product": true, "get-sku": true,
+		"list-courses": true,
+		"get-course":   true}
 	n := 0
 	for _, op := range operations(t, s) {
 		if open[op.ID] {
@@ -321,8 +322,8 @@ func TestOpenAPI(t *testing.T) {
 	}
 	for _, id := range []string{"register", "login", "logout", "get-me", "change-password",
 		"list-addresses", "make-address", "put-address", "delete-address", "make-address-default",
-		"get-wallet", "list-wallet-entries", "list-coupons", "list-products", "get-product",
-		"get-sku", "make-guest", "get-cart", "put-cart", "add-cart-line", "put-cart-line",
+		"get-wallet", "list-wallet-entries", "list-coupons", "list-products",
+		"list-categories", "get-product", "get-sku", "make-guest", "get-cart", "put-cart", "add-cart-line", "put-cart-line",
 		"delete-cart-line", "clear-cart", "make-checkout", "submit-order", "list-orders",
 		"get-order", "watch-order", "cancel-order", "import-products", "export-products",
 		"receive-stock", "adjust-stock", "list-stock-ledger", "issue-coupons", "credit-wallet",

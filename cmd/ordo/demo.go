@@ -270,7 +270,8 @@ func (d *demo) banner(w io.Writer, once bool) error {
 	lines := [][2]string{{"users", strings.Join(d.logins, ", ") + " (password " + demoPassword +
 		", 50.00 GBP and two coupons each)"}}
 	if !once {
-		lines = slices.Concat([][2]string{{"API", d.shop.URL + "/v1/products?search=hoodie"},
+		lines = slices.Concat([][2]string{{"shop", d.shop.URL + "/"},
+			{"API", d.shop.URL + "/v1/products?search=hoodie"},
 			{"docs", d.shop.URL + "/docs"}, {"admin", d.shop.URL + "/admin/v1, token " +
 				d.shop.AdminToken}, {"nats", d.shop.NATSURL}, {"pay", d.cashierHint()}}, lines)
 	}

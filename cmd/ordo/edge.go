@@ -16,6 +16,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/rest"
+	"ordo/api/web"
 	"ordo/bus"
 	"ordo/stores"
 )
@@ -56,7 +57,7 @@ func (s *Shop) carts(ctx context.Context) (*stores.Carts, error) {
 	return stores.NewCarts(users, guests), nil
 }
 
-// startAPI serves the REST API, with TLS when there is a certificate.
+// startAPI serves API and pages, with TLS when there is a certificate.
 func (s *Shop) startAPI(ctx, run context.Context) (err error) {
 	listener, err := net.Listen("tcp", s.cfg.HTTP)
 	if err != nil {
@@ -71,11 +72,15 @@ func (s *Shop) startAPI(ctx, run context.Context) (err error) {
 	if err = s.gateways(); err == nil {
 		s.rest, err = s.newAPI(ctx)
 	}
+	var all http.Handler
+	if err == nil {
+		all, err = s.addresses()
+	}
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	s.wg.Go(func() { s.followRevocations(run) })
-	s.http = s.rest.HTTP(s.cfg.HTTP, s.pages())
+	s.http = s.rest.HTTP(s.cfg.HTTP, all)
 	serve := func() error { return s.http.Serve(listener) }
 	if s.cfg.Certificate != nil {
 		s.http.TLSConfig = &tls.Config{Certificates: []tls.Certificate{*s.cfg.Certificate},
@@ -115,6 +120,30 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 		Currency: s.cfg.Currency, PayMethods: s.payMethods(), Gateways: s.pay,
 		CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Audit: s.auditReport,
 		AuditFound: s.auditFound, Metrics: s.metrics(), Log: s.cfg.Log, Version: Version})
+}
+
+// ofAPI are the addresses, and what they begin with, that are the API's. Every
+// other one is a page's, or leads to a page that says that there is nothing.
+var ofAPI = [...]string{"/v1/", "/admin/", "/docs", "/docs/", "/openapi.json", "/livez",
+	"/readyz", "/metrics", "/pay/{provider}/notify"}
+
+// addresses are all that the shop serves by HTTP: the API, the pages, and the
+// sandbox where there is one.
+func (s *Shop) addresses() (http.Handler, error) {
+	pages, err := web.New(web.Config{API: s.rest, Currency: s.cfg.Currency, Log: s.cfg.Log,
+		Secure: s.cfg.Certificate != nil || strings.HasPrefix(s.cfg.Pay.PublicURL, "https://")})
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	for _, path := range ofAPI {
+		mux.Handle(path, s.rest)
+	}
+	if s.sandbox != nil {
+		mux.Handle(sandboxPath+"/", http.StripPrefix(sandboxPath, s.sandbox))
+	}
+	mux.Handle("/", pages)
+	return mux, nil
 }
 
 // adminToken takes the configured token, or the one in the data directory,

@@ -285,17 +285,6 @@ func keptKey(path string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// pages are the shop's own, and the sandbox beside it where there is one.
-func (s *Shop) pages() http.Handler {
-	if s.sandbox == nil {
-		return s.rest
-	}
-	mux := http.NewServeMux()
-	mux.Handle(sandboxPath+"/", http.StripPrefix(sandboxPath, s.sandbox))
-	mux.Handle("/", s.rest)
-	return mux
-}
-
 // payWorkers is how many calls to providers of one kind run side by side.
 const payWorkers = 16
 
