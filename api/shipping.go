@@ -61,7 +61,16 @@ func (*CreateShipment) Route() Route { return Route{"shipping", "create"} }
 // Recalled. From the order actor.
 type CancelShipment struct {
 	Step
-	Lines []CartTake `json:"lines"`
+	Lines []RecallLine `json:"lines"`
+}
+
+// RecallLine is how many units of a SKU are refunded.
+type RecallLine struct {
+	SKU      string `json:"sku"`
+	Quantity int64  `json:"quantity"`
+	// Returned says that they have left and come back: they are none of those
+	// that are still to be sent.
+	Returned bool `json:"returned,omitempty"`
 }
 
 // Route implements Message.

@@ -107,10 +107,11 @@ type held struct {
 // does not matter in which grouping and order refunds come.
 func (h *held) takeBack(quantity int64, keep bool) (b back) {
 	n := min(quantity, h.Quantity-h.Returned-h.Void)
+	stocked := h.Returned - h.Kept
+	h.Here = max(h.Here, stocked) // a file of before 1.1.0 has it not
 	if !keep {
 		h.Here += n
 	}
-	stocked := h.Returned - h.Kept
 	b.void = min(n, h.Short-h.Void)
 	b.units = n - b.void
 	h.Void += b.void

@@ -121,12 +121,28 @@ func (o *order) noteRecalled(r *api.Refund, took []api.CartTake) {
 	}
 }
 
-// recalled are the units that the refund at hand has kept from leaving.
-func (o *order) recalled() (lines []api.ShipLine) {
+// toRecall are the units of the refund at hand that may not have left.
+func (o *order) toRecall() (lines []api.RecallLine) {
 	for _, w := range o.refund.Lines {
-		if w.Recalled > 0 {
-			lines = append(lines, api.ShipLine{SKU: w.SKU, Name: o.Lines[w.Line].Name,
-				Quantity: w.Recalled})
+		if o.Lines[w.Line].Kind == api.KindPhysical {
+			lines = append(lines, api.RecallLine{SKU: w.SKU, Quantity: w.Quantity,
+				Returned: w.Returned})
+		}
+	}
+	return lines
+}
+
+// recalled are the units that the refund at hand has kept from leaving, by line
+// of the order.
+func (o *order) recalled() (lines []api.ShipLine) {
+	units := make([]int64, len(o.Lines))
+	for _, w := range o.refund.Lines {
+		units[w.Line] += w.Recalled
+	}
+	for i, n := range units {
+		if n > 0 {
+			lines = append(lines, api.ShipLine{SKU: o.Lines[i].SKU, Name: o.Lines[i].Name,
+				Quantity: n})
 		}
 	}
 	return lines

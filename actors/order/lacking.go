@@ -49,15 +49,16 @@ func (o *order) note(units []api.CartTake, field func(*api.LineSnapshot) *int64)
 }
 
 // lacking are the units by SKU that were not delivered and that no refund has
-// reserved, by whomever it was asked for. Units of a SKU are alike, so every
-// refund of it is first one of these.
-func (o *order) lacking() map[string]int64 {
-	left := map[string]int64{}
+// reserved, by whomever it was asked for, and how many of them were never in the
+// stock. Units of a SKU are alike, so every refund of it is first one of these.
+func (o *order) lacking() (left, short map[string]int64) {
+	left, short = map[string]int64{}, map[string]int64{}
 	for i := range o.Lines {
 		l := &o.Lines[i]
 		left[l.SKU] += max(l.Short, l.NoSeat) - l.Refunded
+		short[l.SKU] += l.Short - l.Refunded
 	}
-	return left
+	return left, short
 }
 
 // cover refunds the units that the order could not be given, as far as no
@@ -66,7 +67,7 @@ func (o *order) lacking() map[string]int64 {
 func cover(tx *actors.Tx, o *order) error {
 	r := &api.Refund{ID: tx.NewID(api.PrefixRefund), By: api.ByShop, DecidedBy: api.ByShop,
 		Reason: "no seat in the course"}
-	left := o.lacking()
+	left, short := o.lacking()
 	for i := len(o.Lines) - 1; i >= 0; i-- {
 		l := &o.Lines[i]
 		n := min(left[l.SKU], l.Quantity-l.Refunded)
@@ -74,11 +75,15 @@ func cover(tx *actors.Tx, o *order) error {
 			continue
 		}
 		left[l.SKU] -= n
-		if l.Short > 0 {
+		unsold := min(n, max(0, short[l.SKU]))
+		short[l.SKU] -= n
+		if unsold > 0 {
 			r.Reason = "sold out"
+			r.Lines = append(r.Lines, api.RefundLine{Line: i, SKU: l.SKU, Quantity: unsold, Keep: true})
 		}
-		r.Lines = append(r.Lines, api.RefundLine{Line: i, SKU: l.SKU, Quantity: n,
-			Keep: l.Short > 0})
+		if n > unsold {
+			r.Lines = append(r.Lines, api.RefundLine{Line: i, SKU: l.SKU, Quantity: n - unsold})
+		}
 	}
 	if len(r.Lines) == 0 {
 		return save(tx, o)

@@ -164,7 +164,7 @@ var steps = []step{
 		name: stepRecall, phase: recall, after: stepCreate,
 		used: func(o *order) bool { return len(o.refunded(api.KindPhysical)) > 0 },
 		do: func(o *order, s api.Step) api.Message {
-			return &api.CancelShipment{Step: s, Lines: o.refunded(api.KindPhysical)}
+			return &api.CancelShipment{Step: s, Lines: o.toRecall()}
 		},
 		undo: func(o *order, s api.Step) api.Message {
 			return &api.RestoreShipment{Step: s, Lines: o.recalled()}
@@ -200,7 +200,7 @@ var steps = []step{
 		},
 	},
 	{
-		name: "goods.return", phase: giveBack, after: stepSell,
+		name: stepReturn, phase: giveBack, after: stepSell,
 		used: func(*order) bool { return true },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.ReturnStock{Step: s, Lines: o.returned()}
@@ -217,6 +217,7 @@ const (
 	stepCreate  = "shipping.create"
 	stepRedeem  = "coupon.redeem"
 	stepRecall  = "shipping.cancel"
+	stepReturn  = "goods.return"
 )
 
 // stepNamed is the step's place in steps, or -1.

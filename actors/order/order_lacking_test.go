@@ -71,6 +71,47 @@ func TestLackingUnitsAreRefundedOnce(t *testing.T) {
 		if o := b.order(m); o.Lines[0].Refunded != 1 || o.Lines[0].Short != 1 {
 			t.Errorf("order is %+v", o)
 		}
+		var list api.RefundList
+		if b.Ask(&api.ListRefunds{Order: m.Order}, &list); len(list.Refunds) != 1 ||
+			list.Refunds[0].State != api.RefundDone {
+			t.Errorf("refunds are %+v", list.Refunds)
+		}
+	})
+	t.Run("gone and without a seat", func(t *testing.T) {
+		for _, sellFirst := range []bool{true, false} {
+			b := newBench(t)
+			m := b.draft()
+			m.Lines = []api.ReserveLine{{SKU: "go", Quantity: 3, Price: gbp(1000)}}
+			m.Coupon, m.Balance, m.Total = "", api.Money{}, gbp(3000)
+			b.submit(m)
+			r := reserved(m)
+			r.Lines[0].Kind = api.KindCourse
+			b.answer(result(m, "goods.reserve", r))
+			b.pay(m)
+			sell := result(m, "goods.sell", api.Sold{Short: []api.CartTake{take("go", 1)}})
+			enrol := result(m, "learning.enrol", api.Enrolled{Refused: []api.CartTake{take("go", 2)}})
+			if sellFirst {
+				b.answer(sell)
+				b.answer(enrol)
+			} else {
+				b.answer(enrol)
+				b.answer(sell)
+			}
+			var list api.RefundList
+			b.Ask(&api.ListRefunds{Order: m.Order}, &list)
+			units, kept := int64(0), int64(0)
+			for _, r := range list.Refunds {
+				for _, l := range r.Lines {
+					if units += l.Quantity; l.Keep {
+						kept += l.Quantity
+					}
+				}
+			}
+			// What was short counts first, so the one that was there is not kept.
+			if units != 2 || kept > 1 {
+				t.Errorf("sold first %t: %d refunded, %d kept", sellFirst, units, kept)
+			}
+		}
 	})
 	t.Run("running, then refused by the gateway", func(t *testing.T) {
 		b := newBench(t)

@@ -160,9 +160,10 @@ func beginRefund(tx *actors.Tx, o *order, r *api.Refund) error {
 	return proceed(tx, o, r, recall)
 }
 
-// proceed asks for the first phase from p on that has steps for the refund;
-// the last one always has. Where a step is to be taken back that has not been
-// answered yet, the refund waits until resume.
+// proceed asks for the first phase from p on that has steps for the refund which
+// have not been answered, and ends the refund when there is none. Where a step is
+// to be taken back that has not been answered itself, the refund waits until
+// resume.
 func proceed(tx *actors.Tx, o *order, r *api.Refund, p phase) error {
 	o.refund = r
 	for ; p <= giveBack; p++ {
@@ -173,7 +174,7 @@ func proceed(tx *actors.Tx, o *order, r *api.Refund, p phase) error {
 			return err
 		}
 	}
-	return nil
+	return finish(tx, o, r)
 }
 
 // tooEarly tells whether a phase takes back what has not been answered yet.
@@ -208,29 +209,11 @@ func resume(tx *actors.Tx, o *order) error {
 		return err
 	}
 	for _, r := range waiting {
-		p, err := nextPhase(tx, r)
-		if err != nil {
-			return err
-		}
-		if err := proceed(tx, o, r, p); err != nil {
+		if err := proceed(tx, o, r, recall); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// nextPhase is the one after the last that a refund has gone through.
-func nextPhase(tx *actors.Tx, r *api.Refund) (phase, error) {
-	next := recall
-	err := tx.Each(func(row actors.Row) error {
-		var name string
-		err := row.Scan(&name)
-		if i := stepNamed(name); i >= 0 {
-			next = max(next, steps[i].phase+1)
-		}
-		return err
-	}, `SELECT name FROM steps WHERE order_id = ? AND occurrence = ?`, r.Order, r.Number)
-	return next, err
 }
 
 // decideRefund is support's word on a refund that was asked for.
@@ -312,11 +295,9 @@ func recalled(tx *actors.Tx, m *api.StepResult) error {
 			return fmt.Errorf("recalled: %w", err)
 		}
 	}
-	if len(d.Lines) > 0 {
-		o.noteRecalled(r, d.Lines)
-		if err := saveRefundLines(tx, r); err != nil {
-			return err
-		}
+	o.noteRecalled(r, d.Lines)
+	if err := saveRefundLines(tx, r); err != nil {
+		return err
 	}
 	return proceed(tx, o, r, repay)
 }
@@ -346,6 +327,14 @@ func repaid(tx *actors.Tx, m *api.StepResult) error {
 		return nil // it was asked for once more
 	}
 	if m.Refusal != nil {
+		var late bool
+		if err := tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = ? AND name = ?
+			AND occurrence = ?)`, m.Order, stepReturn, m.Occurrence).Scan(&late); err != nil {
+			return err
+		}
+		if late { // asked for once more, after the rest has gone back
+			return fmt.Errorf("refund %s is refused after it was made: %w", r.ID, m.Refusal)
+		}
 		r.Problem = m.Refusal
 		err := errors.Join(putBack(tx, o, r), giveUp(tx, o, r, api.RefundFailed))
 		if err == nil && r.By != api.ByShop { // else the gateway would be asked for ever
@@ -353,7 +342,7 @@ func repaid(tx *actors.Tx, m *api.StepResult) error {
 		}
 		return err
 	}
-	return proceed(tx, o, r, giveBack)
+	return proceed(tx, o, r, recall)
 }
 
 // gaveBack ends the refund when all its steps are done. The order's coupon is
@@ -362,17 +351,20 @@ func gaveBack(tx *actors.Tx, m *api.StepResult) error {
 	if m.Refusal != nil {
 		return fmt.Errorf("%s of order %s was refused: %w", m.Name, m.Order, m.Refusal)
 	}
-	var waiting bool
-	if err := tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = +? AND occurrence = +?
-		AND state = 'asked')`, m.Order, m.Occurrence).Scan(&waiting); err != nil || waiting {
-		return err
-	}
 	o, r, err := refundOf(tx, m)
-	if err != nil {
-		return err
+	if err != nil || r.State != api.RefundRunning {
+		return err // it was asked for once more
 	}
-	if r.State != api.RefundRunning {
-		return nil // it was asked for once more
+	return finish(tx, o, r)
+}
+
+// finish ends a refund of which no step is open.
+func finish(tx *actors.Tx, o *order, r *api.Refund) error {
+	var waiting bool
+	err := tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = +? AND occurrence = +?
+		AND state = 'asked')`, o.ID, r.Number).Scan(&waiting)
+	if err != nil || waiting {
+		return err
 	}
 	r.State, r.Ended = api.RefundDone, tx.Now()
 	if r.Coupon, err = o.couponBack(tx, r); err != nil {

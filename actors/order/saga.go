@@ -204,16 +204,24 @@ func ask(tx *actors.Tx, o *order, p phase) (n int, err error) {
 		if s.phase != p || !s.used(o) {
 			continue
 		}
-		n++
 		fresh, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
 			asked_at) VALUES (?, ?, ?, 'asked', 1, ?) ON CONFLICT DO NOTHING`, o.ID, s.name,
 			occurrence, tx.Now())
 		if err != nil {
 			return n, err
 		}
-		if fresh == 0 {
-			continue // what came before was asked for once more
+		if fresh == 0 { // what came before was asked for once more
+			var open bool
+			if err := tx.Row(`SELECT state = 'asked' FROM steps WHERE order_id = ? AND name = ?
+				AND occurrence = ?`, o.ID, s.name, occurrence).Scan(&open); err != nil {
+				return n, err
+			}
+			if open {
+				n++
+			}
+			continue
 		}
+		n++
 		m := s.do(o, api.Step{Order: o.ID, Name: s.name, Occurrence: occurrence})
 		if err := tx.Send(m); err != nil {
 			return n, err

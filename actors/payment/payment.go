@@ -6,7 +6,7 @@ package payment
 
 import (
 	"database/sql"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -19,6 +19,11 @@ import (
 //go:embed schema.sql
 var schema string
 
+// migrations are the later versions of the tables.
+//
+//go:embed 0*.sql
+var migrations embed.FS
+
 // Spec describes the payment actor.
 func Spec() *actors.Spec {
 	return &actors.Spec{
@@ -26,6 +31,7 @@ func Spec() *actors.Spec {
 		Version:     "1.1.0",
 		Description: "Collects what orders are owed, and sends money back.",
 		Schema:      schema,
+		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(collect),
 			actors.On(closePayment),

@@ -106,9 +106,7 @@ CREATE TABLE refund (
     CHECK (amount > 0 AND attempt <> '' OR state = 'refused')
 ) STRICT, WITHOUT ROWID;
 
--- One of late money that the gateway refused may be made there by a person.
-CREATE TRIGGER refund_decided BEFORE UPDATE ON refund WHEN old.state <> 'open'
-    AND NOT (old.kind = 'late' AND old.state = 'refused' AND new.state = 'done') BEGIN
+CREATE TRIGGER refund_decided BEFORE UPDATE ON refund WHEN old.state <> 'open' BEGIN
     SELECT raise(ABORT, 'a refund is decided once');
 END;
 

@@ -114,10 +114,12 @@ func keep(tx *actors.Tx, p *parcel) error {
 
 // takeOut removes units that have not left from the lines, and lines that have
 // none left, and answers which these were.
-func takeOut(p *parcel, units []api.CartTake) (took []api.CartTake) {
+func takeOut(p *parcel, units []api.RecallLine) (took []api.CartTake) {
 	out := make(map[string]int64, len(units))
 	for _, u := range units {
-		out[u.SKU] += max(u.Quantity, 0)
+		if p.Shipped == 0 || !u.Returned {
+			out[u.SKU] += max(u.Quantity, 0)
+		}
 	}
 	left := make([]api.ShipLine, 0, len(p.Lines))
 	for _, l := range p.Lines {

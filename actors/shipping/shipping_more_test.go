@@ -63,6 +63,10 @@ func TestRestoreAfterAFailedRefund(t *testing.T) {
 	unsent := shirt
 	unsent.Quantity, unsent.Unsent = 0, 2
 	wantState(a, "ord_1", api.ShipmentShipped, mug, unsent)
+	sent := api.Step{Order: "ord_1", Name: "shipping.cancel", Occurrence: 9}
+	a.From("order", &api.CancelShipment{Step: sent, Lines: []api.RecallLine{
+		{SKU: "shirt", Quantity: 1, Returned: true}}}) // that is not the one to be sent
+	wantTook(a)
 	cancel(a, "ord_1", 4, take("shirt", 1), take("mug", 1))
 	wantTook(a, take("shirt", 1))
 	unsent.Unsent = 1

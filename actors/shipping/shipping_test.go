@@ -47,7 +47,11 @@ func create(a *actorstest.Actor, order string, lines ...api.ShipLine) {
 func cancel(a *actorstest.Actor, order string, occurrence int, units ...api.CartTake) {
 	a.T.Helper()
 	s := api.Step{Order: order, Name: "shipping.cancel", Occurrence: occurrence}
-	a.From("order", &api.CancelShipment{Step: s, Lines: units})
+	m := &api.CancelShipment{Step: s}
+	for _, u := range units {
+		m.Lines = append(m.Lines, api.RecallLine{SKU: u.SKU, Quantity: u.Quantity})
+	}
+	a.From("order", m)
 	wantAnswer(a, s)
 }
 

@@ -20,8 +20,10 @@ type Alipay struct {
 	began  time.Time
 
 	mu sync.Mutex
-	// doubts are the refunds of which a try had no answer, since when.
+	// doubts are the refunds of which a try had no answer, since when; trying
+	// counts the tries of each that are under way.
 	doubts map[string]time.Time
+	trying map[string]int
 }
 
 // NewAlipay makes the gateway of a merchant's account.
@@ -33,7 +35,8 @@ func NewAlipay(cfg alipay.Config) (*Alipay, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Alipay{client: c, cfg: cfg, began: cfg.Now(), doubts: map[string]time.Time{}}, nil
+	return &Alipay{client: c, cfg: cfg, began: cfg.Now(), doubts: map[string]time.Time{},
+		trying: map[string]int{}}, nil
 }
 
 // pay is what an attempt asks the shopper for; always the same for the same
@@ -120,12 +123,21 @@ var final = map[string]bool{
 // answer. Until then its no to another try says nothing about the first.
 const settles = 10 * time.Second
 
-// Refund implements Gateway. A refusal is believed when no try of this process
-// may still be under way, and none of the process before. Row Y9.
+// Refund implements Gateway. A refusal is believed when no other try of this
+// process was or may still be under way, and none of the process before. Row Y9.
 func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutcome, error) {
+	g.mu.Lock()
+	alone := g.trying[c.Refund] == 0
+	g.trying[c.Refund]++
+	g.mu.Unlock()
 	out, err := g.refund(ctx, c)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.trying[c.Refund]--; g.trying[c.Refund] == 0 {
+		delete(g.trying, c.Refund)
+	} else {
+		alone = false
+	}
 	now := g.cfg.Now()
 	doubt, ok := g.doubts[c.Refund]
 	if !ok {
@@ -136,7 +148,7 @@ func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutc
 	case refused == nil:
 		maps.DeleteFunc(g.doubts, func(_ string, at time.Time) bool { return now.Sub(at) > settles })
 		g.doubts[c.Refund] = now
-	case now.Sub(doubt) < settles:
+	case !alone || now.Sub(doubt) < settles:
 		err = fmt.Errorf("%w: %s, but a try before may be under way", ErrPending, refused.Message)
 	}
 	return out, err

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -274,6 +275,20 @@ func TestAlipayRefusalIsBelievedLater(t *testing.T) {
 	b.raw = nil
 	try(5*time.Second, false)
 	try(5*time.Second, true)
+
+	// Of two tries at once neither is believed.
+	b.now = b.now.Add(time.Hour)
+	var once sync.Once
+	b.raw = func(w http.ResponseWriter, r *http.Request) {
+		once.Do(func() {
+			b.raw = nil
+			try(0, false)
+		})
+		w.WriteHeader(http.StatusBadGateway)
+	}
+	if _, err := b.do(t.Context(), api.EffectPayRefund); err == nil {
+		t.Error("the first try has had an answer")
+	}
 }
 
 // ACCEPT Y1 Y2
