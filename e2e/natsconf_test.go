@@ -185,7 +185,8 @@ func confLetter(p *process) {
 		p.admin().must("GET", "/admin/v1/dead?actor=goods", nil, &list)
 		return len(list.Letters) == 1
 	})
-	p.admin().must("POST", fmt.Sprintf("/admin/v1/dead/goods/%d/dismiss", list.Letters[0].N), nil, nil)
+	p.admin().must("POST", fmt.Sprintf("/admin/v1/dead/goods/%d/dismiss", list.Letters[0].N),
+		map[string]string{"reason": "a test"}, nil)
 }
 
 // Nobody can pretend to be another actor, read its mailbox or change streams.

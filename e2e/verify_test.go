@@ -202,7 +202,7 @@ func differs(t *testing.T, data string) {
 // streamLost deletes a message out of the middle of the goods actor's stream.
 func streamLost(t *testing.T, data string) (seq uint64) {
 	t.Helper()
-	crashStreams(t, data, func(js jetstream.JetStream) {
+	crashStreams(t, filepath.Join(data, "nats"), func(js jetstream.JetStream) {
 		stream, err := js.Stream(t.Context(), "GOODS")
 		if err != nil {
 			t.Fatal(err)
