@@ -24,13 +24,6 @@ func (tx *Tx) Begin(name, id string, work any) error {
 	return err
 }
 
-// BeginAfter is Begin for work whose first try is due after a delay: the first
-// tick from then on announces it, up to half a minute later.
-func (tx *Tx) BeginAfter(name, id string, delay time.Duration, work any) error {
-	_, err := tx.open(&api.Effect{ID: id, Name: name}, delay, work)
-	return err
-}
-
 // open writes a new effect, to be announced after wait; opened is false when it
 // exists already.
 func (tx *Tx) open(f *api.Effect, wait time.Duration, work any) (opened bool, err error) {

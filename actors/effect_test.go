@@ -89,37 +89,6 @@ func TestEffectOnce(t *testing.T) {
 	wantCounts(a, map[string]int{"_effect": 1})
 }
 
-// BeginAfter's effect is announced by the first tick after its delay.
-func TestBeginAfter(t *testing.T) {
-	a := actorstest.New(t, probeSpec())
-	a.MustEdge("m-1", &act{Write: []int{3}, Begin: "fx", After: 10 * time.Minute})
-	for range 2 {
-		if a.Tick(); len(a.Out.Effects) != 0 {
-			t.Errorf("announced %q too early", attempts(a))
-		}
-		if open, err := a.Engine.OpenEffects(); err != nil || len(open) != 0 {
-			t.Errorf("open before its time: %+v, %v", open, err)
-		}
-		a.Advance(9 * time.Minute)
-		a.Restart()
-	}
-	if a.Tick(); attempts(a) != "probe fx 1 [3];" {
-		t.Errorf("announced %q", attempts(a))
-	}
-	open, err := a.Engine.OpenEffects()
-	if err != nil || len(open) != 1 || open[0].ID != "fx" || open[0].Name != "probe" ||
-		open[0].Attempt != 1 || string(open[0].Body) != `[3]` {
-		t.Errorf("open: %+v, %v", open, err)
-	}
-	if a.Tick(); len(a.Out.Effects) != 0 {
-		t.Errorf("announced %q at once again", attempts(a))
-	}
-	final(a, "o-1", "fx", `1`)
-	if open, err := a.Engine.OpenEffects(); err != nil || len(open) != 0 {
-		t.Errorf("open after its end: %+v, %v", open, err)
-	}
-}
-
 // The first final outcome counts and has its handler called; the same again is
 // nothing, another one an incident. ACCEPT Y9
 func TestOutcomes(t *testing.T) {

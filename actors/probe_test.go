@@ -21,7 +21,7 @@ type act struct {
 	// Send are the numbers of messages to coupon, each with Size more bytes.
 	Send []int `json:"send,omitempty"`
 	Size int   `json:"size,omitempty"`
-	// Begin opens an effect of that id; with After later.
+	// Begin opens an effect of that id.
 	Begin string        `json:"begin,omitempty"`
 	After time.Duration `json:"after,omitempty"`
 	// Remind has an act come back after After.
@@ -102,9 +102,7 @@ func (m *act) run(tx *actors.Tx) error {
 
 func (m *act) outside(tx *actors.Tx) error {
 	var errs []error
-	if m.Begin != "" && m.After > 0 {
-		errs = append(errs, tx.BeginAfter("probe", m.Begin, m.After, m.Write))
-	} else if m.Begin != "" {
+	if m.Begin != "" {
 		errs = append(errs, tx.Begin("probe", m.Begin, m.Write))
 	}
 	if m.Remind != "" {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"ordo/bus"
@@ -59,8 +60,7 @@ func newSnapshots(h *Host) *snapshots {
 
 // run looks every second whether a snapshot is due, until ctx ends.
 func (s *snapshots) run(ctx context.Context) {
-	var err error
-	if s.kept, err = Snapshots(ctx, s.engine.file.Path); err != nil && ctx.Err() == nil {
+	if err := s.list(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("snapshots can't be listed", "err", err)
 	}
 	ticker := time.NewTicker(snapshotLook)
@@ -90,6 +90,18 @@ func (s *snapshots) run(ctx context.Context) {
 				"took", s.took.Round(time.Millisecond))
 		}
 	}
+}
+
+// list finds the snapshots of the file; those of another one that was there
+// before are no start for it.
+func (s *snapshots) list(ctx context.Context) error {
+	live, err := ReadStanding(ctx, s.engine.file.Path)
+	if err != nil {
+		return err
+	}
+	all, err := Snapshots(ctx, s.engine.file.Path)
+	s.kept = slices.DeleteFunc(all, func(k Snapshot) bool { return !isPrefix(k.Cuts, live.Cuts) })
+	return err
 }
 
 // due says why a snapshot should be taken; empty for none.

@@ -31,6 +31,9 @@ func (s *Shop) connect(ctx context.Context) (err error) {
 		if s.lock, err = stores.Lock(filepath.Join(s.cfg.Data, "lock")); err != nil {
 			return fmt.Errorf("data directory: %w", err)
 		}
+		if err := s.lock.Truncate(0); err != nil { // the address of one that has ended
+			return fmt.Errorf("data directory: %w", err)
+		}
 		if s.server, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(s.cfg.Data, "nats"),
 			Listen: s.cfg.NATSListen, Log: s.cfg.Log.With("part", "nats-server")}); err != nil {
 			return err

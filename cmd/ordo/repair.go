@@ -66,8 +66,12 @@ func (c *RepairCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err := r.reach(ctx, c, t); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
+	running := false
 	if !c.Apply {
-		if err := r.copy(ctx); err != nil {
+		if running, err = anyRuns(files); err == nil {
+			err = r.copy(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("repair: %w", err)
 		}
 	}
@@ -79,10 +83,32 @@ func (c *RepairCmd) Run(ctx context.Context, t *terminal) (err error) {
 	} else {
 		err = r.result.print(t.Out)
 	}
-	if err == nil && r.result.open() {
+	switch {
+	case err != nil || !r.result.open():
+	case running: // files are read one after the other
+		t.Log.Warn("an actor is running: what was found may be messages on their way; stop the shop " +
+			"to be sure")
+	default:
 		err = errFound
 	}
 	return err
+}
+
+// anyRuns tells whether an actor has one of the files open.
+func anyRuns(files map[string]string) (bool, error) {
+	for _, file := range files {
+		lock, err := stores.Lock(file + ".lock")
+		if errors.Is(err, stores.ErrLocked) {
+			return true, nil
+		}
+		if err == nil {
+			err = lock.Close()
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // repair is one run over files, or copies of them.

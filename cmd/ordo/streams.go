@@ -80,6 +80,10 @@ func (s *streams) find(data string, log *slog.Logger) (url string, err error) {
 	path := filepath.Join(data, "lock")
 	s.lock, err = stores.Lock(path)
 	if err == nil {
+		// What stands there is of a shop that has ended.
+		if err := s.lock.Truncate(0); err != nil {
+			return "", fmt.Errorf("data directory: %w", err)
+		}
 		s.server, err = bus.StartServer(bus.ServerConfig{Dir: dir, Log: log.With("part", "nats-server")})
 		return "", err
 	}

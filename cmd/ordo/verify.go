@@ -213,6 +213,10 @@ func (c *AtCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err != nil {
 		return fmt.Errorf("at: %w", err)
 	}
+	if r.Anchor.Seq == 0 {
+		return errors.Join(fmt.Errorf("at: %w: %s had handled nothing by then", errUnreadable, c.Actor),
+			os.Remove(c.Out))
+	}
 	_, err = fmt.Fprintf(t.Out, "%s: %s after message %d of %s\n", c.Out, c.Actor, r.Anchor.Seq,
 		r.Anchor.At.Std().UTC().Format(time.RFC3339Nano))
 	return err
