@@ -246,7 +246,7 @@ type Status struct {
 
 // Status tells how the actor is.
 func (h *Host) Status() Status {
-	s := Status{Actor: h.spec.Name, Ready: h.ready.Load(), Now: h.engine.Now(),
+	s := Status{Actor: h.spec.Name, Ready: h.ready.Load() && h.halted() == nil, Now: h.engine.Now(),
 		Messages: h.handled.Load(), Batches: h.batches.Load(),
 		Statements: h.engine.w.Statements.Load(), BusyMicros: h.busy.Load() / 1000,
 		CommitMicros: h.engine.committing.Load() / 1000, Stopped: h.pub.outbox.Stopped()}
@@ -270,6 +270,10 @@ func (h *Host) notReady(err error) {
 // alone.
 func (h *Host) run(ctx context.Context) {
 	for ctx.Err() == nil && !h.lease.lost.Load() {
+		if h.halted() != nil {
+			<-ctx.Done() // only a new start checks the file as a whole
+			return
+		}
 		err := h.seek(ctx)
 		if err == nil {
 			if !h.faulty {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -375,6 +376,68 @@ func TestRestoreOfABadBackup(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("beside the backup: %v, %v", entries, err)
 	}
+}
+
+// sums are the hashes of what a directory holds.
+func sums(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			all[e.Name()] = "directory"
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(text)
+		all[e.Name()] = hex.EncodeToString(sum[:])
+	}
+	return all
+}
+
+// ACCEPT P9: a restore that can't be done changes nothing, however far it came;
+// the next one works.
+func TestRestoreIsAllOrNothing(t *testing.T) {
+	data, good := t.TempDir(), filepath.Join(t.TempDir(), "good")
+	p := serve(t, data).ready()
+	p.onSale(100, 1)
+	commands(t, 0, nil, "backup", good, "--data", data)
+	p.stop()
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.CopyFS(bad, os.DirFS(good)); err != nil {
+		t.Fatal(err)
+	}
+	// The manifest vouches for a file that is no database, the last one of all.
+	text, err := os.ReadFile(filepath.Join(bad, "manifest.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.ReadFile(filepath.Join(bad, "journal.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rubbish := []byte(strings.Repeat("rubbish ", len(old)/8))
+	was, now := sha256.Sum256(old), sha256.Sum256(rubbish)
+	told := strings.Replace(string(text), hex.EncodeToString(was[:]), hex.EncodeToString(now[:]), 1)
+	for name, text := range map[string][]byte{"manifest.json": []byte(told), "journal.db": rubbish} {
+		if err := os.WriteFile(filepath.Join(bad, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	actors := filepath.Join(data, "actors")
+	before := sums(t, actors)
+	commands(t, 1, []string{"nothing was changed"}, "restore", bad, "--data", data, "--replace")
+	if after := sums(t, actors); !maps.Equal(before, after) {
+		t.Errorf("changed: %v, was %v", after, before)
+	}
+	commands(t, 0, []string{"replaced-"}, "restore", good, "--data", data, "--replace")
+	serve(t, data, "--take-over").ready().stop()
 }
 
 // ACCEPT P9 M6: one actor's file is lost and restored while all others run, in

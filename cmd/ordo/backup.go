@@ -247,10 +247,24 @@ func (c *RestoreCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return fmt.Errorf("restore: the shop is running: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	// All is copied before anything is touched. What a run before has left there
+	// is of no use.
+	fresh := filepath.Join(c.Data, "actors", ".restoring")
+	defer func() { err = errors.Join(err, os.RemoveAll(fresh)) }()
+	if err := errors.Join(os.RemoveAll(fresh), os.Mkdir(fresh, 0o700)); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	for _, b := range wanted {
+		if err := c.copy(ctx, m, &b, fresh); err != nil {
+			return fmt.Errorf("restore %s, nothing was changed: %w", b.Actor, err)
+		}
+	}
 	aside := filepath.Join(c.Data, "actors", "replaced-"+time.Now().UTC().Format("20060102T150405Z"))
 	for _, b := range wanted {
-		if err := c.restore(ctx, m, &b, aside); err != nil {
-			return fmt.Errorf("restore %s: %w", b.Actor, err)
+		path := audit.File(c.Data, b.Actor)
+		if err := errors.Join(putAside(path, aside),
+			os.Rename(filepath.Join(fresh, b.Actor+".db"), path)); err != nil {
+			return fmt.Errorf("restore %s: %w; what was there is in %s", b.Actor, err, aside)
 		}
 		if _, err := fmt.Fprintf(t.Out, "%-8s as after message %d of %s\n", b.Actor, b.Seq,
 			b.Time.Format(time.RFC3339)); err != nil {
@@ -288,12 +302,9 @@ func (c *RestoreCmd) wanted(m *manifest) ([]backedFile, error) {
 	return some, err
 }
 
-// restore puts one file in its place and makes it a new owner.
-func (c *RestoreCmd) restore(ctx context.Context, m *manifest, b *backedFile, aside string) error {
-	path := audit.File(c.Data, b.Actor)
-	if err := putAside(path, aside); err != nil {
-		return err
-	}
+// copy copies one file into a directory and makes it a new owner.
+func (c *RestoreCmd) copy(ctx context.Context, m *manifest, b *backedFile, dir string) error {
+	path := filepath.Join(dir, b.Actor+".db")
 	if err := stores.Snapshot(ctx, filepath.Join(c.Dir, b.File), path, 0); err != nil {
 		return err
 	}
@@ -305,22 +316,22 @@ func (c *RestoreCmd) restore(ctx context.Context, m *manifest, b *backedFile, as
 		m.Made.Format(time.RFC3339)), e.Close())
 }
 
-// putAside moves an actor's file, and its snapshots, out of the way.
+// putAside moves an actor's file, if it is there, and its snapshots out of the
+// way.
 func putAside(path, aside string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	lock, err := stores.Lock(path + ".lock")
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := os.MkdirAll(aside, 0o700); err != nil {
-		return err
-	}
 	for _, p := range []string{path, path + "-wal", path + "-shm", actors.SnapshotDir(path)} {
-		if err := os.Rename(p, filepath.Join(aside, filepath.Base(p))); err != nil &&
-			!errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.MkdirAll(aside, 0o700); err != nil {
+			return err
+		}
+		if err := os.Rename(p, filepath.Join(aside, filepath.Base(p))); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -101,6 +102,18 @@ func (s *Shop) running() []*actors.Host {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.hosts)
+}
+
+// downNames are the actors that could not be started, and nats when the embedded
+// one is down.
+func (s *Shop) downNames() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := slices.Sorted(maps.Keys(s.down))
+	if s.server != nil && s.server.Fault() != nil {
+		names = append(names, "nats")
+	}
+	return names
 }
 
 // ready tells whether all actors of this process are ready and it is not about

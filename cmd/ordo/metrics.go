@@ -28,6 +28,8 @@ func (s *Shop) metrics() http.Handler {
 // collector reads the shop's metrics when they are asked for.
 type collector struct{ shop *Shop }
 
+const readyHelp = "1 while the actor takes messages."
+
 // desc is a metric's name and help, with the names of its labels.
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("ordo_"+name, help, labels, nil)
@@ -42,6 +44,10 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	defer cancel()
 	for _, h := range c.shop.running() {
 		c.actor(ctx, h, out)
+	}
+	for _, name := range c.shop.downNames() {
+		out <- prometheus.MustNewConstMetric(desc("actor_ready", readyHelp, "actor"),
+			prometheus.GaugeValue, 0, name)
 	}
 	if c.shop.audit != nil {
 		report := c.shop.audit.Report()
@@ -59,7 +65,7 @@ func (c *collector) actor(ctx context.Context, h *actors.Host, out chan<- promet
 		out <- prometheus.MustNewConstMetric(desc("actor_"+name, help, "actor"),
 			prometheus.CounterValue, v, s.Actor)
 	}
-	gauge("ready", "1 while the actor takes messages.", oneIf(s.Ready))
+	gauge("ready", readyHelp, oneIf(s.Ready))
 	gauge("unconfirmed", "Messages sent that their receivers have not been seen to commit.",
 		float64(s.Unconfirmed))
 	gauge("stopped_channels", "Receivers to which nothing is sent any more.",
