@@ -48,6 +48,10 @@ func TestDamagedFile(t *testing.T) {
 	replace(t, path, good)
 	p.ready()
 	p.fulfilled(waiting)
+	eventually(t, "the audit has the actor too", func() bool {
+		status, said, err := p.as("").call("GET", "/readyz", nil)
+		return err == nil && status == 200 && strings.Contains(string(said), `"left_out":[]`)
+	})
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

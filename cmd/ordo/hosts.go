@@ -91,9 +91,15 @@ func (s *Shop) startAgain(run context.Context, spec *actors.Spec) {
 			return
 		case <-ticker.C:
 		}
-		if s.startActor(run, spec) == nil {
-			return
+		if s.startActor(run, spec) != nil {
+			continue
 		}
+		if s.standing() != nil { // else there is none, or not yet
+			if err := s.startAudit(run); err != nil {
+				s.cfg.Log.Warn("the audit goes on without an actor", "actor", spec.Name, "err", err)
+			}
+		}
+		return
 	}
 }
 

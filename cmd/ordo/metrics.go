@@ -49,8 +49,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(desc("actor_ready", readyHelp, "actor"),
 			prometheus.GaugeValue, 0, name)
 	}
-	if c.shop.audit != nil {
-		report := c.shop.audit.Report()
+	if a := c.shop.standing(); a != nil {
+		report := a.Report()
 		c.audit(&report, out)
 	}
 }

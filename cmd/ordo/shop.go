@@ -94,8 +94,10 @@ type Shop struct {
 	mu    sync.Mutex
 	hosts []*actors.Host
 	down  map[string]error
-	// audit is nil where there is nothing to audit.
-	audit *audit.Standing
+	// audit is nil where there is nothing to audit; stopAudit ends it. mu guards
+	// both.
+	audit     *audit.Standing
+	stopAudit context.CancelFunc
 	// pay are the payment providers, sandbox the one in this process or nil.
 	pay     *gateway.Gateways
 	sandbox *sandbox.Gateway

@@ -10,7 +10,8 @@ import (
 	"ordo/actors/audit"
 )
 
-// startAudit has the books of this process's actors audited until the end.
+// startAudit has the books of the actors that run in this process audited until
+// the end, or until it is called again because there is one more.
 func (s *Shop) startAudit(run context.Context) error {
 	running := s.running()
 	if s.cfg.AuditEvery < 0 || len(running) == 0 {
@@ -30,9 +31,23 @@ func (s *Shop) startAudit(run context.Context) error {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	s.audit = audit.NewStanding(cfg)
-	s.wg.Go(func() { s.audit.Run(run) })
+	a := audit.NewStanding(cfg)
+	run, cancel := context.WithCancel(run)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopAudit != nil {
+		s.stopAudit()
+	}
+	s.audit, s.stopAudit = a, cancel
+	s.wg.Go(func() { a.Run(run) })
 	return nil
+}
+
+// standing is the audit that runs; nil where there is none.
+func (s *Shop) standing() *audit.Standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.audit
 }
 
 // damaged has an actor stop whose file can't be read to its end: what it would
@@ -48,16 +63,18 @@ func (s *Shop) damaged(actor, problem string) {
 // auditReport is what /readyz tells of the audit, which everybody may read:
 // how many deviations, and not of whom.
 func (s *Shop) auditReport() any {
-	if s.audit == nil {
+	a := s.standing()
+	if a == nil {
 		return nil
 	}
-	return s.audit.Report()
+	return a.Report()
 }
 
 // auditFound is what support is told.
 func (s *Shop) auditFound() []audit.Deviation {
-	if s.audit == nil {
+	a := s.standing()
+	if a == nil {
 		return []audit.Deviation{}
 	}
-	return s.audit.Found()
+	return a.Found()
 }
