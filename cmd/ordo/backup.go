@@ -247,25 +247,12 @@ func (c *RestoreCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return fmt.Errorf("restore: the shop is running: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	// All is copied before anything is touched. What a run before has left there
-	// is of no use.
-	fresh := filepath.Join(c.Data, "actors", ".restoring")
-	defer func() { err = errors.Join(err, os.RemoveAll(fresh)) }()
-	if err := errors.Join(os.RemoveAll(fresh), os.Mkdir(fresh, 0o700)); err != nil {
+	aside := filepath.Join(c.Data, "actors",
+		"replaced-"+time.Now().UTC().Format("20060102T150405.000000Z"))
+	if err := c.restore(ctx, m, wanted, aside); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	for _, b := range wanted {
-		if err := c.copy(ctx, m, &b, fresh); err != nil {
-			return fmt.Errorf("restore %s, nothing was changed: %w", b.Actor, err)
-		}
-	}
-	aside := filepath.Join(c.Data, "actors", "replaced-"+time.Now().UTC().Format("20060102T150405Z"))
-	for _, b := range wanted {
-		path := audit.File(c.Data, b.Actor)
-		if err := errors.Join(putAside(path, aside),
-			os.Rename(filepath.Join(fresh, b.Actor+".db"), path)); err != nil {
-			return fmt.Errorf("restore %s: %w; what was there is in %s", b.Actor, err, aside)
-		}
 		if _, err := fmt.Fprintf(t.Out, "%-8s as after message %d of %s\n", b.Actor, b.Seq,
 			b.Time.Format(time.RFC3339)); err != nil {
 			return err
@@ -294,17 +281,81 @@ func (c *RestoreCmd) wanted(m *manifest) ([]backedFile, error) {
 	if c.Replace {
 		return some, nil
 	}
-	empty, err := isEmptyDir(c.Data)
-	if err == nil && !empty {
+	unused, err := isUnused(c.Data)
+	if err == nil && !unused {
 		err = fmt.Errorf("%w: %s is not empty; --replace puts what is there aside", errUnreadable,
 			c.Data)
 	}
 	return some, err
 }
 
-// copy copies one file into a directory and makes it a new owner.
-func (c *RestoreCmd) copy(ctx context.Context, m *manifest, b *backedFile, dir string) error {
-	path := filepath.Join(dir, b.Actor+".db")
+// isUnused tells whether a data directory has nothing but what a restore that
+// did not come to its end leaves.
+func isUnused(data string) (bool, error) {
+	for _, dir := range []string{data, filepath.Join(data, "actors")} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
+		}
+		for _, e := range entries {
+			name := e.Name()
+			if name != "lock" && name != "actors" && filepath.Ext(name) != ".lock" &&
+				!strings.HasPrefix(name, restoring) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// restoring begins the name of the directory that copies are made in.
+const restoring = ".restoring-"
+
+// restore makes all files first, and changes what is there only when they are
+// complete. The locks of the actors are held all the time.
+func (c *RestoreCmd) restore(ctx context.Context, m *manifest, wanted []backedFile,
+	aside string) (err error) {
+	dir := filepath.Join(c.Data, "actors")
+	for _, b := range wanted {
+		lock, err := stores.Lock(audit.File(c.Data, b.Actor) + ".lock")
+		if err != nil {
+			return fmt.Errorf("%s: %w", b.Actor, err)
+		}
+		defer lock.Close()
+	}
+	// The data directory is locked: what is left of others is of killed ones.
+	left, err := filepath.Glob(filepath.Join(dir, restoring+"*"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+	}
+	temp, err := os.MkdirTemp(dir, restoring)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	for _, b := range wanted {
+		if err := c.makeFile(ctx, m, &b, temp); err != nil {
+			return fmt.Errorf("%s: %w; nothing was changed", b.Actor, err)
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w; nothing was changed", err)
+	}
+	if err := c.swap(wanted, temp, aside); err != nil {
+		return fmt.Errorf("%w; some files may be missing or new, what was there is in %s: "+
+			"restore once more with --replace, or move all of it back", err, aside)
+	}
+	return nil
+}
+
+// makeFile copies one file of the backup and makes it a new owner.
+func (c *RestoreCmd) makeFile(ctx context.Context, m *manifest, b *backedFile, temp string) error {
+	path := filepath.Join(temp, b.File)
 	if err := stores.Snapshot(ctx, filepath.Join(c.Dir, b.File), path, 0); err != nil {
 		return err
 	}
@@ -316,14 +367,30 @@ func (c *RestoreCmd) copy(ctx context.Context, m *manifest, b *backedFile, dir s
 		m.Made.Format(time.RFC3339)), e.Close())
 }
 
-// putAside moves an actor's file, if it is there, and its snapshots out of the
-// way.
-func putAside(path, aside string) error {
-	lock, err := stores.Lock(path + ".lock")
-	if err != nil {
-		return err
+// swap puts what is there aside, and the new files in its place.
+func (c *RestoreCmd) swap(wanted []backedFile, temp, aside string) error {
+	for _, b := range wanted {
+		if err := putAside(audit.File(c.Data, b.Actor), aside); err != nil {
+			return err
+		}
 	}
-	defer lock.Close()
+	for _, b := range wanted {
+		path, made := audit.File(c.Data, b.Actor), filepath.Join(temp, b.File)
+		// A file that was not closed to its end has its last writes in the WAL.
+		if err := stores.Publish(made+"-wal", path+"-wal"); err != nil &&
+			!errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := stores.Publish(made, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putAside moves what is there of an actor's file, and its snapshots, out of
+// the way.
+func putAside(path, aside string) error {
 	for _, p := range []string{path, path + "-wal", path + "-shm", actors.SnapshotDir(path)} {
 		if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) {
 			continue
