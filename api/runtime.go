@@ -25,6 +25,8 @@ const (
 	EndpointResult = "result"
 	// EndpointDead takes a ListLetters and answers a LetterList.
 	EndpointDead = "dead"
+	// EndpointStatus takes nothing and answers an ActorStatus.
+	EndpointStatus = "status"
 	// VerbRetryDead takes a LetterRef and has the letter handled again. The
 	// outcome is the letter's state then: "retried"; "dismissed" when it came
 	// from an edge and was refused, which is its answer; "open" when it failed
@@ -104,4 +106,28 @@ type ListLetters struct {
 type LetterList struct {
 	Letters []Letter `json:"items"`
 	Next    string   `json:"next,omitempty"`
+}
+
+// ActorStatus is how an actor is, as readiness, metrics and operators see it.
+type ActorStatus struct {
+	Actor string `json:"actor"`
+	Ready bool   `json:"ready"`
+	// Fault says why it is not ready.
+	Fault string `json:"fault,omitempty"`
+	// Now is the newest stream time handled.
+	Now Time `json:"now"`
+	// Lag counts messages of the mailbox that are not committed yet.
+	Lag int64 `json:"lag"`
+	// Unconfirmed counts messages sent that their receivers have not been seen
+	// to commit; Oldest is when the oldest of them was sent, 0 without any.
+	Unconfirmed int64 `json:"unconfirmed"`
+	Oldest      Time  `json:"oldest,omitzero"`
+	// Stopped says by receiver why nothing is sent there any more.
+	Stopped map[string]string `json:"stopped,omitempty"`
+	// Dead counts open dead letters, Effects open effects, Incidents all ever.
+	Dead      int64 `json:"dead"`
+	Effects   int64 `json:"effects"`
+	Incidents int64 `json:"incidents"`
+	// Messages counts what was handled since the start of the process.
+	Messages int64 `json:"messages"`
 }

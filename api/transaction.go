@@ -1,0 +1,92 @@
+package api
+
+// ListTransactions asks for orders as support looks for them, newest first. The
+// answer is a TransactionList. Row M7.
+type ListTransactions struct {
+	Page
+	// State, User and SKU each narrow the list when not empty.
+	State string `json:"state,omitempty"`
+	User  string `json:"user,omitempty"`
+	SKU   string `json:"sku,omitempty"`
+	// Stuck leaves those with a step that was asked for, or is being undone, and
+	// is not answered. A placed order that waits for its payment is not stuck.
+	Stuck bool `json:"stuck,omitempty"`
+	// Before leaves those that were submitted, or with Stuck those whose oldest
+	// unanswered step was asked for, before this time; 0 for any time.
+	Before Time `json:"before,omitzero"`
+}
+
+// Endpoint implements Query.
+func (*ListTransactions) Endpoint() Route { return Route{"order", "transactions"} }
+
+// TransactionList answers ListTransactions.
+type TransactionList struct {
+	Transactions []Transaction `json:"items"`
+	Next         string        `json:"next,omitempty"`
+}
+
+// Transaction is an order in short, with what it waits for.
+type Transaction struct {
+	Order    string `json:"order"`
+	User     string `json:"user"`
+	State    string `json:"state"`
+	Total    Money  `json:"total"`
+	Due      Money  `json:"due"`
+	Refunded Money  `json:"refunded"`
+	Created  Time   `json:"created"`
+	// Deadline is when it must be decided or paid; 0 for none.
+	Deadline Time `json:"deadline,omitzero"`
+	// Reason is why it was refused or cancelled.
+	Reason *Error `json:"reason,omitempty"`
+	// Waits are the steps that have not been answered.
+	Waits []StepView `json:"waits"`
+}
+
+// RetryOrder asks again for every step of the order that has not been answered.
+// Participants know repeats, so it does no harm. Refusals: CodeNotFound,
+// CodeNothingToRetry. The outcome is a Retried. Row M7.
+type RetryOrder struct {
+	Order string `json:"order"`
+	// By is who asks, Reason why; both are kept in the journal.
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+}
+
+// Route implements Message.
+func (*RetryOrder) Route() Route { return Route{"order", "retry"} }
+
+// CodeNothingToRetry: all steps of the order have been answered.
+const CodeNothingToRetry Code = "nothing_to_retry"
+
+// Retried answers RetryOrder: the names of the steps asked for again.
+type Retried struct {
+	Steps []string `json:"steps"`
+}
+
+// GetTally asks how many orders are in each state, and how many came into each
+// in the last minutes. The answer is a Tally.
+type GetTally struct {
+	// Minutes is how many of the last minutes are wanted, at most MaxTally.
+	Minutes int `json:"minutes,omitempty"`
+}
+
+// MaxTally is the most minutes of a tally: a day.
+const MaxTally = 24 * 60
+
+// Endpoint implements Query.
+func (*GetTally) Endpoint() Route { return Route{"order", "tally"} }
+
+// Tally answers GetTally.
+type Tally struct {
+	// States counts the orders that are in each state now.
+	States map[string]int64 `json:"states"`
+	// Minutes are those in which anything happened, oldest first.
+	Minutes []TallyMinute `json:"minutes"`
+}
+
+// TallyMinute counts the orders that came into each state in a minute, by the
+// time of the messages that the order actor handled.
+type TallyMinute struct {
+	At      Time             `json:"at"`
+	Entered map[string]int64 `json:"entered"`
+}
