@@ -166,6 +166,9 @@ func (h *Host) disown(err error) {
 
 // askLocal answers an edge of the same process. A fault is logged here.
 func (h *Host) askLocal(name string, q, into any) error {
+	if name == api.EndpointStatus {
+		return put(into, h.ActorStatus(context.Background()))
+	}
 	err := h.engine.AskInto(name, q, into)
 	if err != nil && api.AsError(err) == nil {
 		h.log.Error("query failed", "query", name, "err", err)
