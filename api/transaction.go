@@ -110,3 +110,7 @@ type TallyMinute struct {
 	At      Time             `json:"at"`
 	Entered map[string]int64 `json:"entered"`
 }
+
+// CodeCannotSettle: messages can't bring the order and its participants together;
+// a person must.
+const CodeCannotSettle Code = "cannot_settle"

@@ -195,7 +195,8 @@ func (w *Worker) report(js jetstream.JetStream, o *api.Outcome, m jetstream.Msg)
 
 // reportFailed tells the actor why a try failed, for people to see: a best effort.
 func (w *Worker) reportFailed(js jetstream.JetStream, e *api.Effect, m jetstream.Msg, cause error) {
-	o := api.Outcome{Effect: e.ID, Attempt: e.Attempt, Error: cause.Error()}
+	o := api.Outcome{Effect: e.ID, Attempt: e.Attempt}
+	o.Error, _, _ = strings.Cut(cause.Error(), "\n")
 	o.Error = strings.ToValidUTF8(o.Error[:min(len(o.Error), api.MaxOutcomeError)], "")
 	tries := uint64(0)
 	if meta, err := m.Metadata(); err == nil {

@@ -74,9 +74,10 @@ type Message struct {
 	Subject string `json:"subject"`
 	// At is its time in the stream, or that of its sending where the stream does
 	// not hold it any more; Seq is its place there, 0 then.
-	At   api.Time        `json:"at"`
-	Seq  uint64          `json:"seq,omitempty"`
-	Body json.RawMessage `json:"body,omitempty"`
+	At     api.Time        `json:"at"`
+	Stream string          `json:"stream,omitempty"`
+	Seq    uint64          `json:"seq,omitempty"`
+	Body   json.RawMessage `json:"body,omitempty"`
 	// Copies counts how often the stream has it.
 	Copies int `json:"copies,omitempty"`
 	// Handled is true once the actor has committed it.

@@ -44,7 +44,7 @@ func fold(tx *actors.Tx) error {
 const (
 	tallyStates = `SELECT state, sum(orders) FROM (
 			SELECT state, orders FROM tally UNION ALL SELECT was, -orders FROM tally)
-		WHERE state <> '' GROUP BY state`
+		WHERE state <> '' GROUP BY state HAVING sum(orders) <> 0`
 	tallyLast    = `SELECT coalesce(max(minute), 0) FROM tally`
 	tallyMinutes = `SELECT minute, state, sum(orders) FROM tally WHERE minute > ? AND minute > 0
 		GROUP BY minute, state ORDER BY minute`
