@@ -14,6 +14,9 @@ import (
 	"ordo/api"
 )
 
+// maxStuck is the most orders that one answer looks at among those that wait.
+const maxStuck = 500
+
 // overdueAfter is how long after its deadline an order that is still placed is
 // stuck.
 const overdueAfter = time.Minute
@@ -187,20 +190,20 @@ type open struct {
 // stuck fills the page by order ids, which is the page's cursor.
 func (p *transactions) stuck() error {
 	before := cmp.Or(p.q.Cursor, "~")
-	waiting, err := p.open(txOpen, before, api.MaxExamined+1)
+	waiting, err := p.open(txOpen, before, maxStuck+1)
 	if err != nil {
 		return err
 	}
-	more := len(waiting) > api.MaxExamined
+	more := len(waiting) > maxStuck
 	if p.q.Now > 0 { // the longest overdue, when there are more
-		late, err := p.open(txOverdue, p.q.Now.Add(-overdueAfter), api.MaxExamined)
+		late, err := p.open(txOverdue, p.q.Now.Add(-overdueAfter), maxStuck)
 		if err != nil {
 			return err
 		}
 		waiting = mergeOpen(waiting, late, before, more)
 	}
 	for i, w := range waiting {
-		if i > 0 && (p.full() || i >= api.MaxExamined) {
+		if i > 0 && (p.full() || i >= maxStuck) {
 			p.list.Next = waiting[i-1].id
 			return nil
 		}
