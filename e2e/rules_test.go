@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"actors/settle":  {"api"},
 	"api/rest": {"api", "bus", "stores", "actors/audit", "actors/history", "actors/settle",
 		"actors/payment/gateway"},
-	"api/web":        {"api"},
+	"api/web": {"api"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},
