@@ -362,7 +362,7 @@ func (h *Host) loop(ctx context.Context) error {
 		}
 		batch = batch[:0]
 		for i := range in {
-			batch = append(batch, deliveryOf(&in[i]))
+			batch = append(batch, DeliveryOf(&in[i]))
 		}
 		if err := h.commit(batch); err != nil {
 			return err
