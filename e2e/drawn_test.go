@@ -78,8 +78,12 @@ func drawFlows(t *testing.T) string {
 	rights := confRights(t)
 	for _, from := range append([]string{"api"}, bus.ActorNames()...) {
 		for _, to := range bus.ActorNames() {
-			if verbs := sends(rights[from], from, to); len(verbs) > 0 {
-				fmt.Fprintf(&b, "    %s -->|\"%s\"| %s\n", from, strings.Join(verbs, "<br/>"), to)
+			verbs, arrow := sends(rights[from], from, to), "-->"
+			if slices.Contains(rights[to], "ordo."+from+".0."+stepResult) {
+				arrow = "<-->" // who is asked answers
+			}
+			if len(verbs) > 0 {
+				fmt.Fprintf(&b, "    %s %s|\"%s\"| %s\n", from, arrow, strings.Join(verbs, "<br/>"), to)
 			}
 		}
 		if slices.Contains(rights[from], "ordo.event."+from+".>") {
@@ -90,12 +94,15 @@ func drawFlows(t *testing.T) string {
 	return b.String()
 }
 
-// sends are the verbs that a user may publish to an actor, but for what every
-// channel has.
+// stepResult is the verb of a participant's answer to the order actor.
+const stepResult = "step-result"
+
+// sends are the verbs that a user may publish to an actor, but for answers and
+// for what every channel has.
 func sends(rights []string, from, to string) (verbs []string) {
 	for _, subject := range rights {
 		verb, ok := strings.CutPrefix(subject, "ordo."+to+".0.")
-		if ok && from != to && verb != api.VerbVoid {
+		if ok && from != to && verb != api.VerbVoid && verb != stepResult {
 			verbs = append(verbs, verb)
 		}
 	}
