@@ -10,7 +10,7 @@ TAGS := $(if $(BROWSER),-tags browser,)
 
 ROUNDS ?= 50
 
-.PHONY: demo build test check simulate soak soak-kill soak-jetstream mutants bench clean
+.PHONY: demo build docs test check simulate soak soak-kill soak-jetstream mutants bench clean
 
 ## demo: run a shop with sample data; Ctrl-C ends it
 demo: build
@@ -33,6 +33,10 @@ check:
 	$(GO) vet -tags browser ./...
 	$(GO) vet -tags failpoint ./bus/failpoint
 	$(GO) tool staticcheck -tags browser ./...
+
+## docs: write the parts of the documents that are drawn from the code
+docs:
+	$(GO) test ./e2e -count 1 -run '^TestDocumentsAreDrawn$$' -draw
 
 # The race detector has nothing to find in one thread, and costs tenfold.
 SIMULATE = $(GO) test ./actors/simulate -count 1 -timeout 12h

@@ -1,75 +1,89 @@
 package e2e
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"ordo/api"
-	"ordo/bus"
 )
 
-// readmeBlock is a block of commands of the README that is marked to be
-// tested, and a text that they must print.
-var readmeBlock = regexp.MustCompile("<!-- test: (.+) -->\n```sh\n((?s:.*?)\n)```\n")
+// commandBlock is a block of commands in a document, with how it is tested: by
+// `test` on a demo, by `run` on a machine of its own, each with a text that it
+// must print; or not, with the reason.
+var commandBlock = regexp.MustCompile("(?:<!-- (test|run|by hand): ?(.*) -->\n)?" +
+	"```sh\n((?s:.*?)\n)```\n")
 
-// readmeURL is where the README's shop is.
-const readmeURL = "http://127.0.0.1:8080"
+// demoURL is where the documents' demo is.
+const demoURL = "http://127.0.0.1:8080"
 
-// readmeWait is how long the README's commands may take, which wait for what
-// comes a moment later.
-const readmeWait = 3 * time.Minute
+// commandWait is how long the commands of a document may take, which wait for
+// what comes a moment later.
+const commandWait = 5 * time.Minute
 
 // problemBody is how the body of an answer begins that is not a success.
 var problemBody = regexp.MustCompile(`"title":"[^"]*","status":[45]`)
 
+// block is a block of commands and a text that they must print.
+type block struct{ prints, commands string }
+
+// blocks are those of a document that are tested in one way.
+func blocks(t *testing.T, page, way string) (all []block) {
+	t.Helper()
+	for _, m := range commandBlock.FindAllStringSubmatch(read(t, page), -1) {
+		if m[1] == way {
+			all = append(all, block{m[2], m[3]})
+		}
+	}
+	return all
+}
+
+// documents are the README and the pages of docs.
+func documents(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("../docs/*.md")
+	if err != nil || len(pages) < 5 {
+		t.Fatal(pages, err)
+	}
+	return append(pages, "../README.md")
+}
+
+// Every command in the documents is run by a test, or says why not.
+func TestCommandsAreTested(t *testing.T) {
+	ways := map[string]int{}
+	for _, page := range documents(t) {
+		for _, m := range commandBlock.FindAllStringSubmatch(read(t, page), -1) {
+			if ways[m[1]]++; m[1] == "" {
+				t.Errorf("%s: nothing tests\n%s", page, m[3])
+			}
+		}
+	}
+	if ways["test"] < 18 || ways["run"] < 10 || ways["by hand"] > 10 {
+		t.Errorf("blocks by their way: %v", ways)
+	}
+}
+
 // ACCEPT P1 Y2 Y3 Y9 L1 L3
-// The commands of the README do what it says, on a demo as it tells to start
-// one.
-func TestReadmeCommands(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := readmeBlock.FindAllStringSubmatch(string(text), -1)
-	if len(blocks) < 18 {
-		t.Fatalf("only %d blocks", len(blocks))
-	}
-	const next = "=== next block"
-	script := ""
-	for _, b := range blocks {
-		script += b[2] + "echo; echo '" + next + "'\n"
-	}
-	url, token := demo(t)
-	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), readmeWait)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-e", "-c", strings.ReplaceAll(script, readmeURL, url))
-	cmd.WaitDelay = time.Second // of what it has started
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "ADMIN="+token, "PATH="+buildCurl(t)+":"+os.Getenv("PATH"))
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("sh: %v\n%s", err, out)
-	}
-	printed := strings.Split(string(out), next)
-	if len(printed) <= len(blocks) {
-		t.Fatalf("the commands stopped:\n%s", out)
-	}
-	for i, b := range blocks {
-		if !strings.Contains(printed[i], b[1]) {
-			t.Errorf("not printed: %s\n%s\nbut:\n%s", b[1], b[2], printed[i])
-		}
-		// One block shows a refusal, and says so.
-		if problemBody.MatchString(printed[i]) && b[1] != "out_of_stock" {
-			t.Errorf("refused:\n%s\n%s", b[2], printed[i])
-		}
+// The commands of the documents do what they say, on a demo as the README tells
+// to start one.
+func TestDemoCommands(t *testing.T) {
+	for _, page := range []string{"../README.md", "../docs/api.md"} {
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel()
+			url, token := demo(t)
+			sh := newShell(t, buildTools(t), "ADMIN="+token)
+			for _, b := range blocks(t, page, "test") {
+				out := sh.run(strings.ReplaceAll(b.commands, demoURL, url), b.prints)
+				// One block shows a refusal, and says so.
+				if problemBody.MatchString(out) && b.prints != "out_of_stock" {
+					t.Errorf("refused:\n%s\n%s", b.commands, out)
+				}
+			}
+		})
 	}
 }
 
@@ -91,22 +105,10 @@ func demo(t *testing.T) (url, token string) {
 	return url[strings.Index(url, "http://"):], token
 }
 
-// buildCurl builds the stand-in for curl and answers its directory.
-func buildCurl(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "curl"), "./testdata/curl")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return dir
-}
-
 // helpFlag is a flag in the help of a command, but for --help.
 var helpFlag = regexp.MustCompile(`(?m)^ +--[a-z-]+`)
 
-// The flags of serve in the README are those that there are, and so are the
-// streams, buckets and limits of time in docs/architecture.md.
+// The flags of serve in the README are those that there are.
 func TestDocumentsAreComplete(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -124,23 +126,6 @@ func TestDocumentsAreComplete(t *testing.T) {
 		if !strings.Contains(string(readme), "`"+strings.TrimSpace(flag)+"`") {
 			t.Errorf("README.md does not name %s", flag)
 		}
-	}
-	doc, err := os.ReadFile("../docs/architecture.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := func(row ...string) {
-		t.Helper()
-		if line := "| " + strings.Join(row, " | ") + " |\n"; !strings.Contains(string(doc), line) {
-			t.Errorf("docs/architecture.md lacks the row\n%s", line)
-		}
-	}
-	for _, s := range bus.Streams() {
-		want("`"+s.Name+"`", "`"+strings.Join(s.Subjects, "`, `")+"`", days(s.MaxAge),
-			mebibytes(s.MaxBytes), s.Description)
-	}
-	for _, b := range bus.Buckets() {
-		want("`"+b.Name+"`", days(b.TTL), mebibytes(b.MaxBytes), b.Description)
 	}
 }
 
@@ -183,6 +168,10 @@ var (
 	fenced  = regexp.MustCompile("(?ms)^```.*?^```$")
 	// dropped are the characters that a heading's anchor lacks.
 	dropped = regexp.MustCompile(`[^a-z0-9 _-]`)
+	// diagram is one that Mermaid draws, and cut a line of it that Mermaid would
+	// end too early.
+	diagram = regexp.MustCompile("(?ms)^```mermaid\n(.*?)^```$")
+	cut     = regexp.MustCompile(`(?m)^.*;.*$`)
 )
 
 // What the guide quotes stands in the code, and links between the documents
@@ -200,11 +189,12 @@ func TestDocumentsHold(t *testing.T) {
 			}
 		}
 	}
-	pages, err := filepath.Glob("../docs/*.md")
-	if err != nil || len(pages) < 5 {
-		t.Fatal(pages, err)
-	}
-	for _, page := range append(pages, "../README.md") {
+	for _, page := range documents(t) {
+		for _, d := range diagram.FindAllStringSubmatch(read(t, page), -1) {
+			if line := cut.FindString(d[1]); line != "" {
+				t.Errorf("%s: Mermaid ends a line at its semicolon: %s", page, line)
+			}
+		}
 		for _, l := range link.FindAllStringSubmatch(fenced.ReplaceAllString(read(t, page), ""), -1) {
 			to := page
 			if l[1] != "" {
@@ -238,18 +228,6 @@ func read(t *testing.T, path string) string {
 	}
 	return string(text)
 }
-
-func days(d time.Duration) string {
-	switch {
-	case d == 0:
-		return "for good"
-	case d < 24*time.Hour:
-		return strconv.Itoa(int(d.Hours())) + " h"
-	}
-	return strconv.Itoa(int(d.Hours()/24)) + " days"
-}
-
-func mebibytes(n int64) string { return strconv.FormatInt(n>>20, 10) + " MiB" }
 
 // guideFile is a file in docs/adding-a-domain.md: its path in a heading, and
 // its text in the next block.

@@ -62,6 +62,8 @@ func Spec() *actors.Spec {
 // through. The steps of one phase run in parallel.
 type phase int
 
+var phaseNames = [...]string{"hold", "settle", "collect", "fulfil", "recall", "repay", "give back"}
+
 const (
 	// hold comes first, since most refusals are about stock and prices, and
 	// then there is nothing to undo.
@@ -215,6 +217,30 @@ var steps = []step{
 			return &api.ReturnStock{Step: s, Lines: o.returned()}
 		},
 	},
+}
+
+// StepSpec is a row of the table of steps, for documents and rights.
+type StepSpec struct {
+	// Name is the participant's verb, Phase when it is asked for.
+	Name, Phase string
+	// After is the fulfilling step that a refund's step takes back; often empty.
+	After string
+	// Do and Undo are the messages' routes; Undo is empty where nothing undoes it.
+	Do, Undo api.Route
+}
+
+// Steps lists all steps in the order of the table.
+func Steps() []StepSpec {
+	none := &order{refund: &api.Refund{}} // a message's route does not depend on the order
+	all := make([]StepSpec, len(steps))
+	for i, s := range steps {
+		all[i] = StepSpec{Name: s.name, Phase: phaseNames[s.phase], After: s.after,
+			Do: s.do(none, api.Step{}).Route()}
+		if s.undo != nil {
+			all[i].Undo = s.undo(none, api.Step{}).Route()
+		}
+	}
+	return all
 }
 
 // Steps that are named elsewhere.

@@ -336,8 +336,8 @@ func (s *Server) op(id, pattern string, who access, summary string) huma.Operati
 		op.Security = []map[string][]string{{"session": {}}, {"guest": {}}}
 	case users:
 		op.Security = []map[string][]string{{"session": {}}}
-	case support, admins:
-		op.Security = []map[string][]string{{"admin": {}}}
+	case support, admins: // a bearer's roles, as OpenAPI 3.1 has them
+		op.Security = []map[string][]string{{"admin": rolesFor(who)}}
 	}
 	return op
 }

@@ -344,6 +344,9 @@ func (p *repaired) print(w io.Writer) error {
 	for i := range p.Fixes {
 		say("channel: %s\n", &p.Fixes[i])
 	}
+	for _, actor := range p.Epochs {
+		say("epoch: %s begins a new one, as its file did not simply go on\n", actor)
+	}
 	settled, cannot := 0, 0
 	for _, u := range p.Orders {
 		if u.Cannot == "" {
