@@ -69,7 +69,9 @@ type Host struct {
 	timers  *bus.Timers
 	lease   *lease
 	queries *server
-	snaps   *snapshots
+	// local counts the queries from this process by name.
+	local map[string]*atomic.Int64
+	snaps *snapshots
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -166,6 +168,9 @@ func (h *Host) disown(err error) {
 
 // askLocal answers an edge of the same process. A fault is logged here.
 func (h *Host) askLocal(name string, q, into any) error {
+	if n := h.local[name]; n != nil {
+		n.Add(1)
+	}
 	if name == api.EndpointStatus {
 		return put(into, h.ActorStatus(context.Background()))
 	}
@@ -305,7 +310,7 @@ func (h *Host) run(ctx context.Context) {
 func (h *Host) setup(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	if err := bus.Setup(ctx, h.js); err != nil {
+	if err := bus.Setup(ctx, h.js, 0); err != nil {
 		h.log.Warn("streams not made", "err", err)
 	}
 }

@@ -117,7 +117,7 @@ func newWorld(t *testing.T) *world {
 	if w.js, err = bus.NewJetStream(nc, func(*nats.Msg, error) {}); err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Setup(t.Context(), w.js); err != nil {
+	if err := bus.Setup(t.Context(), w.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	w.edge = bus.NewEdge(nc, w.js)
@@ -444,7 +444,7 @@ func TestLostEffect(t *testing.T) {
 	if err := w.js.DeleteStream(t.Context(), bus.StreamEffects); err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Setup(t.Context(), w.js); err != nil {
+	if err := bus.Setup(t.Context(), w.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

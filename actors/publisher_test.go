@@ -225,7 +225,7 @@ func TestStreamAway(t *testing.T) {
 	if got := lines.lines.Load(); got > 100 {
 		t.Errorf("%d log lines in 3 s", got)
 	}
-	if err := bus.Setup(t.Context(), w.js); err != nil {
+	if err := bus.Setup(t.Context(), w.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	w.start(receiverSpec())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -27,12 +28,14 @@ type server struct {
 func serveQueries(h *Host) (*server, error) {
 	s := &server{h: h}
 	svc, err := micro.AddService(h.nc, micro.Config{Name: "ordo-" + h.spec.Name,
-		Version: h.spec.Version, Description: h.spec.Description})
+		Version: h.spec.Version, Description: h.spec.Description, StatsHandler: h.queryStats,
+		Metadata: map[string]string{"ordo.actor": h.spec.Name}})
 	if err != nil {
 		return nil, fmt.Errorf("queries: %w", err)
 	}
-	s.svc = svc
+	s.svc, h.local = svc, map[string]*atomic.Int64{}
 	for name, q := range h.engine.queries {
+		h.local[name] = &atomic.Int64{}
 		if err := svc.AddEndpoint(name, micro.HandlerFunc(func(r micro.Request) { s.answer(name, r) }),
 			micro.WithEndpointSubject(bus.QuerySubject(h.spec.Name, name)),
 			micro.WithEndpointMetadata(map[string]string{"description": q.Description})); err != nil {
@@ -56,6 +59,18 @@ func serveQueries(h *Host) (*server, error) {
 	}
 	// Senders that wait for this actor ask at once; the others ask anyway.
 	return s, h.nc.Publish(bus.UpSubject, []byte(h.engine.self))
+}
+
+// queryStats is what `nats micro stats` shows of an endpoint beside what came
+// over NATS: an edge in the same process asks without that.
+func (h *Host) queryStats(e *micro.Endpoint) any {
+	type stats struct {
+		InProcess int64 `json:"in_process_requests"`
+	}
+	if n := h.local[e.Name]; n != nil {
+		return stats{n.Load()}
+	}
+	return stats{}
 }
 
 // close stops answering; only its first call does.

@@ -124,7 +124,7 @@ func TestCatchUp(t *testing.T) {
 	if err := w.js.DeleteStream(t.Context(), "GOODS"); err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Setup(t.Context(), w.js); err != nil {
+	if err := bus.Setup(t.Context(), w.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	if n, held, err := e.CatchUp(t.Context(), bus.OpenHistory(w.js, "goods")); n != 0 || held ||

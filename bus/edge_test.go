@@ -186,7 +186,7 @@ func TestDoPublishesAgain(t *testing.T) {
 	if _, err := lost.NextMsg(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	n.actor()
@@ -211,7 +211,7 @@ func TestDoUnavailable(t *testing.T) {
 	if n.js, err = bus.NewJetStream(nc, func(*nats.Msg, error) {}); err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	e := n.listening()

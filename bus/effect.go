@@ -82,8 +82,10 @@ func Work(ctx context.Context, js jetstream.JetStream, w Worker, log *slog.Logge
 	retry(ctx, log, "effects "+w.Name, func() error {
 		c, err := js.CreateOrUpdateConsumer(ctx, StreamEffects, jetstream.ConsumerConfig{
 			Durable: "effect-" + w.Actor + "-" + w.Name, FilterSubject: EffectSubject(w.Actor, w.Name),
-			Description: "Workers of " + w.Name + " for " + w.Actor + ".",
-			AckPolicy:   jetstream.AckExplicitPolicy, MaxAckPending: effectWindow,
+			Description: "Calls of " + w.Name + " for " + w.Actor + "; one that failed is " +
+				"redelivered after a pause.",
+			Metadata:  metadata(KindEffects, w.Actor),
+			AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: effectWindow,
 			MaxDeliver: EffectTries, AckWait: effectAckWait,
 		})
 		if err != nil {

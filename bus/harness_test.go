@@ -55,7 +55,7 @@ func (n *net) again() {
 func newNet(t *testing.T) *net {
 	t.Helper()
 	n := bare(t)
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	return n

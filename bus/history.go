@@ -79,6 +79,7 @@ func (h *History) Read(ctx context.Context, from, to uint64,
 	to = min(to, state.Last)
 	c, err := h.js.CreateConsumer(ctx, h.stream, jetstream.ConsumerConfig{
 		Description:   "Reads the history of the mailbox once.",
+		Metadata:      metadata(KindReader, ""),
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
 		InactiveThreshold: time.Minute,

@@ -88,6 +88,8 @@ func (m *Mailbox) listen() error {
 	return err
 }
 
+func (m *Mailbox) actor() string { return strings.TrimSuffix(m.name, "-"+Shard) }
+
 func (m *Mailbox) deliverSubject() string { return "ordo.deliver." + m.name }
 
 // Close ends the deliveries. Unlike the rest it may be called by any goroutine.
@@ -133,7 +135,9 @@ func (m *Mailbox) Seek(ctx context.Context, p Place, memory time.Duration) (cut 
 
 func (m *Mailbox) ensureConsumer(ctx context.Context) error {
 	_, err := m.js.CreateOrUpdatePushConsumer(ctx, m.stream, jetstream.ConsumerConfig{
-		Durable: m.name, Description: "The actor " + m.name + " reads its mailbox.",
+		Durable: m.name, Metadata: metadata(KindMailbox, m.actor()),
+		Description: "Where the actor " + m.actor() + " is: all up to the ack floor is committed " +
+			"in its file.",
 		DeliverSubject: m.deliverSubject(), DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckAllPolicy, AckWait: 10 * time.Minute, MaxDeliver: -1,
 		MaxAckPending: MaxAckPending, IdleHeartbeat: heartbeat,

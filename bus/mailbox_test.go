@@ -255,7 +255,7 @@ func TestSeekInAStreamMadeAnew(t *testing.T) {
 	if _, err := m.Seek(t.Context(), p, forever); err == nil {
 		t.Error("a stream that is not there was sought")
 	}
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	n.fill(1, 4)

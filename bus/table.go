@@ -29,9 +29,26 @@ const (
 
 // tableVersion is raised whenever a stream or bucket in the table changes.
 // Setup only ever changes them to a higher version.
-const tableVersion = 2
+const tableVersion = 3
 
-const versionKey = "ordo.version"
+// Keys of the metadata of streams, buckets and consumers, for people who look.
+const (
+	versionKey = "ordo.version"
+	// kindKey is one of the Kind constants, actorKey whose it is.
+	kindKey  = "ordo.kind"
+	actorKey = "ordo.actor"
+)
+
+// Kinds of streams, buckets and consumers, as their metadata says it.
+const (
+	KindMailbox = "mailbox"
+	KindEvents  = "events"
+	KindTimers  = "timers"
+	KindEffects = "effects"
+	KindDead    = "dead-letters"
+	KindBucket  = "bucket"
+	KindReader  = "reader"
+)
 
 // MailboxBytes is the most a mailbox stream keeps, history included.
 const MailboxBytes = 1 << 30
@@ -49,6 +66,10 @@ type StreamSpec struct {
 	Subjects    []string
 	MaxBytes    int64
 	MaxAge      time.Duration
+	// Kind is one of the Kind constants.
+	Kind string
+	// Actor reads it; empty where several do.
+	Actor string
 }
 
 // BucketSpec is a row of the table of KV buckets.
@@ -75,7 +96,7 @@ func ActorNames() []string { return actorNames[:] }
 func Streams() []StreamSpec {
 	mailbox := func(actor, what string) StreamSpec {
 		return StreamSpec{MailboxStream(actor), what, []string{"ordo." + actor + ".*.*"},
-			MailboxBytes, 7 * day}
+			MailboxBytes, 7 * day, KindMailbox, actor}
 	}
 	return []StreamSpec{
 		mailbox("order", "Mailbox of the order actor: submits, step results, expiries, cancels."),
@@ -87,13 +108,14 @@ func Streams() []StreamSpec {
 		mailbox("shipping", "Mailbox of the shipping actor: shipments made, shipped, received."),
 		mailbox("user", "Mailbox of the user actor: accounts, addresses, ended sessions."),
 		{StreamEvents, "Events about orders, and the mailbox of the journal.",
-			[]string{EventPrefix + ">", "ordo.journal.*.*"}, MailboxBytes, 30 * day},
+			[]string{EventPrefix + ">", "ordo.journal.*.*"}, MailboxBytes, 30 * day,
+			KindEvents, "journal"},
 		{StreamTimers, "Messages that wait for their deadline, by delay class.",
-			[]string{"ordo.timer.>"}, MailboxBytes, 2 * time.Hour},
+			[]string{"ordo.timer.>"}, MailboxBytes, 2 * time.Hour, KindTimers, ""},
 		{StreamEffects, "Work for the world outside, by worker.",
-			[]string{"ordo.effect.>"}, MailboxBytes / 4, 2 * time.Hour},
+			[]string{"ordo.effect.>"}, MailboxBytes / 4, 2 * time.Hour, KindEffects, ""},
 		{StreamDead, "Announcements of dead letters; the letters are in the actors' files.",
-			[]string{"ordo.dead.>"}, MailboxBytes / 16, 30 * day},
+			[]string{"ordo.dead.>"}, MailboxBytes / 16, 30 * day, KindDead, ""},
 	}
 }
 
@@ -119,77 +141,98 @@ const (
 	GuestCartTTL = 3 * day
 )
 
+// MaxReplicas is the most copies that a cluster keeps of a stream.
+const MaxReplicas = 5
+
 // Setup makes the streams and buckets of the table that do not exist, and
-// changes those of a lower version.
-func Setup(ctx context.Context, js jetstream.JetStream) error {
+// changes those of a lower version. They have so many replicas, an odd number of
+// servers of a cluster; 0 leaves those that exist as they are, and makes new ones
+// with one.
+func Setup(ctx context.Context, js jetstream.JetStream, replicas int) error {
 	for _, spec := range Streams() {
-		if err := setupStream(ctx, js, spec); err != nil {
+		if err := setupStream(ctx, js, spec, replicas); err != nil {
 			return fmt.Errorf("bus: setup stream %s: %w", spec.Name, err)
 		}
 	}
 	for _, spec := range Buckets() {
-		if err := setupBucket(ctx, js, spec); err != nil {
+		if err := setupBucket(ctx, js, spec, replicas); err != nil {
 			return fmt.Errorf("bus: setup bucket %s: %w", spec.Name, err)
 		}
 	}
 	return nil
 }
 
-func setupStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec) error {
-	s, err := js.Stream(ctx, spec.Name)
-	if err == nil && !older(s.CachedInfo().Config.Metadata) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return err
-	}
-	return makeStream(ctx, js, err != nil, jetstream.StreamConfig{
+func setupStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec,
+	replicas int) error {
+	return makeStream(ctx, js, replicas, jetstream.StreamConfig{
 		Name: spec.Name, Description: spec.Description, Subjects: spec.Subjects,
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
 		Discard: jetstream.DiscardOld, MaxBytes: spec.MaxBytes, MaxAge: spec.MaxAge,
-		Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: version(),
+		Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: metadata(spec.Kind, spec.Actor),
 	})
 }
 
-// makeStream makes a stream that is missing, or changes one. What describes a
-// missing one may lie damaged in its directory: only a change writes it anew,
-// and without that the stream would be missing again at every start.
-func makeStream(ctx context.Context, js jetstream.JetStream, missing bool,
+// makeStream makes a stream that is missing, or changes one that is of a lower
+// version or has other replicas than wanted. What describes a missing one may lie
+// damaged in its directory: only a change writes it anew, and without that the
+// stream would be missing again at every start.
+func makeStream(ctx context.Context, js jetstream.JetStream, replicas int,
 	cfg jetstream.StreamConfig) error {
-	_, err := js.CreateOrUpdateStream(ctx, cfg)
-	if err == nil && missing {
-		_, err = js.UpdateStream(ctx, cfg)
+	cfg.Replicas = max(replicas, 1)
+	s, err := js.Stream(ctx, cfg.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		if _, err = js.CreateOrUpdateStream(ctx, cfg); err == nil {
+			_, err = js.UpdateStream(ctx, cfg)
+		}
+		return err
+	case err != nil:
+		return err
 	}
+	was := s.CachedInfo().Config
+	if replicas == 0 {
+		cfg.Replicas = was.Replicas
+	}
+	switch {
+	case older(was.Metadata):
+		cfg.Placement = was.Placement
+	case was.Replicas != cfg.Replicas:
+		was.Replicas = cfg.Replicas // of a newer table all else stays
+		cfg = was
+	default:
+		return nil
+	}
+	_, err = js.UpdateStream(ctx, cfg)
 	return err
 }
 
-func setupBucket(ctx context.Context, js jetstream.JetStream, spec BucketSpec) error {
-	s, err := js.Stream(ctx, bucketStream(spec.Name))
-	if err == nil && !older(s.CachedInfo().Config.Metadata) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return err
-	}
+func setupBucket(ctx context.Context, js jetstream.JetStream, spec BucketSpec,
+	replicas int) error {
 	// A bucket is a stream; as a KeyValueConfig it could not drop its oldest.
 	discard := jetstream.DiscardNew
 	if spec.DropOldest {
 		discard = jetstream.DiscardOld
 	}
-	return makeStream(ctx, js, err != nil, jetstream.StreamConfig{
+	return makeStream(ctx, js, replicas, jetstream.StreamConfig{
 		Name: bucketStream(spec.Name), Description: spec.Description,
 		Subjects: []string{"$KV." + spec.Name + ".>"}, Storage: jetstream.FileStorage,
 		Retention: jetstream.LimitsPolicy, Discard: discard, MaxBytes: spec.MaxBytes,
 		MaxAge: spec.TTL, MaxMsgsPerSubject: 1, AllowMsgTTL: spec.KeyTTL, AllowRollup: true,
-		DenyDelete: true, AllowDirect: true, Duplicates: 2 * time.Minute, Metadata: version(),
+		DenyDelete: true, AllowDirect: true, Duplicates: 2 * time.Minute,
+		Metadata: metadata(KindBucket, ""),
 	})
 }
 
 // bucketStream is the stream that NATS keeps a bucket in.
 func bucketStream(bucket string) string { return "KV_" + bucket }
 
-func version() map[string]string {
-	return map[string]string{versionKey: strconv.Itoa(tableVersion)}
+// metadata says what something in NATS is, and of which version of the table.
+func metadata(kind, actor string) map[string]string {
+	m := map[string]string{versionKey: strconv.Itoa(tableVersion), kindKey: kind}
+	if actor != "" {
+		m[actorKey] = actor
+	}
+	return m
 }
 
 func older(metadata map[string]string) bool {

@@ -63,7 +63,7 @@ func TestSetupAfterDamage(t *testing.T) {
 		strings.Count(err.Error(), "\n") != 0 || !strings.Contains(err.Error(), "SHIPPING") {
 		t.Errorf("not SHIPPING alone is missing: %v", err)
 	}
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	seek()

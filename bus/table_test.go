@@ -86,13 +86,13 @@ func TestSetupChangesTheFirstVersion(t *testing.T) {
 		!strings.Contains(err.Error(), "bucket checkout: of an older version") {
 		t.Errorf("version 1 is good enough: %v", err)
 	}
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	for _, spec := range bus.Buckets() {
 		c := n.stream("KV_" + spec.Name).CachedInfo().Config
 		if c.Description != spec.Description || c.MaxBytes != spec.MaxBytes || c.MaxAge != spec.TTL ||
-			c.Metadata[versionKey] != "2" {
+			c.Metadata[versionKey] != "3" {
 			t.Errorf("%s: %+v", spec.Name, c)
 		}
 		wantBucket(t, spec, c)
@@ -176,7 +176,7 @@ func TestSetupAgainChangesNothing(t *testing.T) {
 	n.fill(1, 3)
 	before := n.stream("GOODS").CachedInfo()
 	for range 2 {
-		if err := bus.Setup(t.Context(), n.js); err != nil {
+		if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -208,7 +208,7 @@ func TestSetupNeverLowersAVersion(t *testing.T) {
 		for version, kept := range map[string]bool{"99": true, want.Metadata[versionKey]: true,
 			"0": false, "-1": false, "": false, "new": false} {
 			n.describe(stream, version)
-			if err := bus.Setup(t.Context(), n.js); err != nil {
+			if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 				t.Fatal(err)
 			}
 			got := n.stream(stream).CachedInfo().Config
@@ -236,7 +236,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 			t.Errorf("nothing set up: %s is not named in %v", spec.Name, err)
 		}
 	}
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.js.DeleteStream(t.Context(), "WALLET"); err != nil {
@@ -251,7 +251,7 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 		!strings.Contains(err.Error(), "bucket session:") {
 		t.Errorf("got %v, want WALLET and session and no other", err)
 	}
-	if err := bus.Setup(t.Context(), n.js); err != nil {
+	if err := bus.Setup(t.Context(), n.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := bus.Check(t.Context(), n.js); err != nil {

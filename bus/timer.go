@@ -112,8 +112,10 @@ func (t *Timers) run(class string) {
 	retry(t.ctx, t.log, "timers "+class, func() error {
 		c, err := t.js.CreateOrUpdateConsumer(t.ctx, StreamTimers, jetstream.ConsumerConfig{
 			Durable: "timer-" + t.actor + "-" + class, FilterSubject: TimerSubject(t.actor, class),
-			Description: "Timers of " + t.actor + " that wait " + class + ".",
-			AckPolicy:   jetstream.AckExplicitPolicy, MaxAckPending: timerWindow, MaxDeliver: -1,
+			Description: "Timers of " + t.actor + " that wait " + class + "; those not yet due " +
+				"are unacknowledged or pending, and redelivered when they are.",
+			Metadata:  metadata(KindTimers, t.actor),
+			AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: timerWindow, MaxDeliver: -1,
 			AckWait: 30 * time.Second,
 		})
 		if err != nil {

@@ -18,8 +18,11 @@ import (
 var commandBlock = regexp.MustCompile("(?:<!-- (test|run|by hand): ?(.*) -->\n)?" +
 	"```sh\n((?s:.*?)\n)```\n")
 
-// demoURL is where the documents' demo is.
-const demoURL = "http://127.0.0.1:8080"
+// demoURL and demoNATS are where the documents' demo is.
+const (
+	demoURL  = "http://127.0.0.1:8080"
+	demoNATS = "nats://127.0.0.1:4222"
+)
 
 // commandWait is how long the commands of a document may take, which wait for
 // what comes a moment later.
@@ -74,10 +77,11 @@ func TestDemoCommands(t *testing.T) {
 	for _, page := range []string{"../README.md", "../docs/api.md"} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			t.Parallel()
-			url, token := demo(t)
-			sh := newShell(t, buildTools(t), "ADMIN="+token)
+			url, nats, token := demo(t)
+			sh := newShell(t, buildTools(t, "nats"), "ADMIN="+token)
+			here := strings.NewReplacer(demoURL, url, demoNATS, nats)
 			for _, b := range blocks(t, page, "test") {
-				out := sh.run(strings.ReplaceAll(b.commands, demoURL, url), b.prints)
+				out := sh.run(here.Replace(b.commands), b.prints)
 				// One block shows a refusal, and says so.
 				if problemBody.MatchString(out) && b.prints != "out_of_stock" {
 					t.Errorf("refused:\n%s\n%s", b.commands, out)
@@ -87,8 +91,9 @@ func TestDemoCommands(t *testing.T) {
 	}
 }
 
-// demo starts `ordo demo` and answers its URL and admin token.
-func demo(t *testing.T) (url, token string) {
+// demo starts `ordo demo` and answers its URL, that of its NATS, and the admin
+// token.
+func demo(t *testing.T) (url, nats, token string) {
 	t.Helper()
 	p := start(t, "demo", "--http", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0")
 	var line string
@@ -102,7 +107,9 @@ func demo(t *testing.T) (url, token string) {
 			t.Errorf("ordo demo: exit code %d", code)
 		}
 	})
-	return url[strings.Index(url, "http://"):], token
+	line, _ = p.log.find("nats://") // it is printed next to it
+	return url[strings.Index(url, "http://"):], strings.TrimSpace(line[strings.Index(line, "nats://"):]),
+		token
 }
 
 // helpFlag is a flag in the help of a command, but for --help.

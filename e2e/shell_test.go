@@ -87,6 +87,7 @@ func (s *shell) run(commands, prints string) string {
 
 // tools are the programs that documents use and that are not on every machine.
 var tools = map[string]string{"curl": "./testdata/curl",
+	"nats":        "./testdata/nats",
 	"nats-server": "github.com/nats-io/nats-server/v2"}
 
 // buildTools builds them and answers their directory.

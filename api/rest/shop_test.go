@@ -109,7 +109,7 @@ func (s *shop) startNATS() {
 	if s.js, err = bus.NewJetStream(nc, func(*nats.Msg, error) {}); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := bus.Setup(s.t.Context(), s.js); err != nil {
+	if err := bus.Setup(s.t.Context(), s.js, 0); err != nil {
 		s.t.Fatal(err)
 	}
 	s.edge = bus.NewEdge(nc, s.js)

@@ -106,7 +106,7 @@ func setupStreams(ctx context.Context, js jetstream.JetStream, log *slog.Logger)
 	again := time.NewTicker(natsSay / 5)
 	defer again.Stop()
 	for tries := 0; ; tries++ {
-		err := bus.Setup(ctx, js)
+		err := bus.Setup(ctx, js, 0)
 		switch {
 		case err == nil:
 			return nil

@@ -143,12 +143,17 @@ func (c *ServeCmd) Run(ctx context.Context, t *terminal) error {
 
 // SetupCmd makes the streams and buckets of a shop on an external NATS.
 type SetupCmd struct {
-	NATS string `help:"NATS to make them on." required:"" placeholder:"URL"`
+	NATS     string `help:"NATS to make them on." required:"" placeholder:"URL"`
+	Replicas int    `help:"On how many servers of a cluster each is kept: 1, 3 or 5; 0 leaves those there are as they are." default:"0"`
 }
 
 // Validate refuses what is not a URL.
 func (c *SetupCmd) Validate() error {
 	_, err := natsServers(c.NATS)
+	if c.Replicas != 0 && (c.Replicas%2 == 0 || c.Replicas > bus.MaxReplicas) {
+		err = errors.Join(err, fmt.Errorf("--replicas must be 0, 1, 3 or %d, not %d", bus.MaxReplicas,
+			c.Replicas))
+	}
 	return err
 }
 
@@ -168,7 +173,7 @@ func (c *SetupCmd) Run(ctx context.Context, t *terminal) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := bus.Setup(ctx, js); err != nil {
+	if err := bus.Setup(ctx, js, c.Replicas); err != nil {
 		return err
 	}
 	for _, s := range bus.Streams() {

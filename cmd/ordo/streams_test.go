@@ -27,7 +27,7 @@ func TestOpenStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.Setup(t.Context(), own.js); err != nil {
+	if err := bus.Setup(t.Context(), own.js, 0); err != nil {
 		t.Fatal(err)
 	}
 	// While it runs here, nobody else may.
