@@ -36,7 +36,8 @@ func TestShop(t *testing.T) {
 			{"openAPI", tryOpenAPI}, {"docs", tryDocs},
 			{"badInput", tryBadInput}, {"badCSV", tryBadCSV}, {"largeBodies", tryLargeBodies},
 			{"garbage", tryGarbage},
-			{"streams", tryStreams}, {"metadata", tryMetadata}, {"services", tryServices}, {"messages", tryMessages},
+			{"streams", tryStreams}, {"metadata", tryMetadata}, {"services", tryServices},
+			{"messages", tryMessages},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
