@@ -36,6 +36,7 @@ check:
 
 ## docs: write the parts of the documents that are drawn from the code
 docs:
+	$(GO) test ./e2e -count 1 -run '^TestSchemasAreDrawn$$' -draw
 	$(GO) test ./e2e -count 1 -run '^TestDocumentsAreDrawn$$' -draw
 
 # The race detector has nothing to find in one thread, and costs tenfold.

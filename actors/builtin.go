@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
 
 	"ordo/api"
 )
@@ -53,19 +57,46 @@ func (e *Engine) tick(tx *Tx) error {
 
 func (e *Engine) endpoints() map[string]Endpoint {
 	m := map[string]Endpoint{
-		api.EndpointResult: {api.EndpointResult,
-			"What became of a message from an edge, by its id.", getResult, nil},
-		api.EndpointDead: {api.EndpointDead,
-			"Messages that could not be handled.", listLetters, nil},
-		api.EndpointEffects: {api.EndpointEffects,
-			"Work for the world outside, of an order, or all that is open.", listEffects, nil},
-		api.EndpointKnown: {api.EndpointKnown,
-			"What the actor has done and undone for an order.", e.knownSteps, nil},
+		api.EndpointResult:  builtin[api.GetResult, api.Result](getResult),
+		api.EndpointDead:    builtin[api.ListLetters, api.LetterList](listLetters),
+		api.EndpointEffects: builtin[api.ListEffects, api.EffectList](listEffects),
+		api.EndpointKnown:   builtin[api.GetSteps, api.FoundList](e.knownSteps),
+	}
+	for name, q := range m {
+		q.Name, q.Description = name, builtinDescriptions[name]
+		m[name] = q
 	}
 	for _, q := range e.Spec.Queries {
 		m[q.Name] = q
 	}
 	return m
+}
+
+// builtinDescriptions are those of the endpoints that every actor has.
+var builtinDescriptions = map[string]string{
+	api.EndpointResult:  "What became of a message from an edge, by its id.",
+	api.EndpointDead:    "Messages that could not be handled.",
+	api.EndpointEffects: "Work for the world outside, of an order, or all that is open.",
+	api.EndpointKnown:   "What the actor has done and undone for an order.",
+	api.EndpointStatus:  "How the actor is.",
+	api.EndpointSchema:  "JSON Schemas of the actor's messages, by subject; all subjects without one.",
+}
+
+func builtin[Q, R any](answer func(v *View, body []byte) (any, error)) Endpoint {
+	return Endpoint{Query: reflect.TypeFor[Q](), Reply: reflect.TypeFor[R](), answer: answer}
+}
+
+// Endpoints are all that an actor of the spec answers, for documents.
+func (s *Spec) Endpoints() []Endpoint {
+	e := &Engine{Spec: s}
+	all := slices.Collect(maps.Values(e.endpoints()))
+	all = append(all,
+		Endpoint{Name: api.EndpointStatus, Description: builtinDescriptions[api.EndpointStatus],
+			Reply: reflect.TypeFor[api.ActorStatus]()},
+		Endpoint{Name: api.EndpointSchema, Description: builtinDescriptions[api.EndpointSchema],
+			Query: reflect.TypeFor[api.GetSchema]()})
+	slices.SortFunc(all, func(a, b Endpoint) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func getResult(v *View, body []byte) (any, error) {

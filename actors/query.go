@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"ordo/api"
+	"ordo/api/schema"
 	"ordo/bus"
 )
 
@@ -36,16 +37,15 @@ func serveQueries(h *Host) (*server, error) {
 	s.svc, h.local = svc, map[string]*atomic.Int64{}
 	for name, q := range h.engine.queries {
 		h.local[name] = &atomic.Int64{}
-		if err := svc.AddEndpoint(name, micro.HandlerFunc(func(r micro.Request) { s.answer(name, r) }),
-			micro.WithEndpointSubject(bus.QuerySubject(h.spec.Name, name)),
-			micro.WithEndpointMetadata(map[string]string{"description": q.Description})); err != nil {
-			return s, fmt.Errorf("queries: %w", err)
+		if err := s.serve(name, q.Description, func(r micro.Request) { s.answer(name, r) }); err != nil {
+			return s, err
 		}
 	}
-	if err := svc.AddEndpoint(api.EndpointStatus, micro.HandlerFunc(s.status),
-		micro.WithEndpointSubject(bus.QuerySubject(h.spec.Name, api.EndpointStatus)),
-		micro.WithEndpointMetadata(map[string]string{"description": "How the actor is."})); err != nil {
-		return s, fmt.Errorf("queries: %w", err)
+	for name, handle := range map[string]micro.HandlerFunc{api.EndpointStatus: s.status,
+		api.EndpointSchema: s.schema} {
+		if err := s.serve(name, builtinDescriptions[name], handle); err != nil {
+			return s, err
+		}
 	}
 	for subject, handle := range map[string]nats.MsgHandler{
 		bus.CommittedSubject(h.engine.self): s.committed,
@@ -59,6 +59,38 @@ func serveQueries(h *Host) (*server, error) {
 	}
 	// Senders that wait for this actor ask at once; the others ask anyway.
 	return s, h.nc.Publish(bus.UpSubject, []byte(h.engine.self))
+}
+
+// serve adds an endpoint. Its metadata says what it answers, and where its schema
+// is.
+func (s *server) serve(name, description string, handle micro.HandlerFunc) error {
+	actor := s.h.spec.Name
+	if err := s.svc.AddEndpoint(name, handle,
+		micro.WithEndpointSubject(bus.QuerySubject(actor, name)),
+		micro.WithEndpointMetadata(map[string]string{"description": description,
+			"schema": bus.QuerySubject(actor, api.EndpointSchema)})); err != nil {
+		return fmt.Errorf("queries: %w", err)
+	}
+	return nil
+}
+
+// schema answers the JSON Schema of a subject of the actor, or lists them.
+func (s *server) schema(r micro.Request) {
+	var q api.GetSchema
+	if len(r.Data()) > 0 {
+		if err := json.Unmarshal(r.Data(), &q); err != nil {
+			refusal := api.Refuse(api.CodeInvalid, "query: %v", err)
+			s.log(api.EndpointSchema, r.Error(string(refusal.Code), refusal.Message, api.Raw(refusal)))
+			return
+		}
+	}
+	body, ok := schema.Of(s.h.spec.Name, q)
+	if !ok {
+		refusal := api.Refuse(api.CodeNotFound, "%s has no subject %q", s.h.spec.Name, q.Subject)
+		s.log(api.EndpointSchema, r.Error(string(refusal.Code), refusal.Message, api.Raw(refusal)))
+		return
+	}
+	s.log(api.EndpointSchema, r.Respond(body))
 }
 
 // queryStats is what `nats micro stats` shows of an endpoint beside what came

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"reflect"
 
 	"ordo/api"
 )
@@ -66,8 +67,10 @@ const SweepLimit = 1000
 
 // Command binds a message type to its handler. Make it with On.
 type Command struct {
-	Verb   string
-	handle func(tx *Tx, body []byte) error
+	Verb string
+	// Message is the message's type, for documents.
+	Message reflect.Type
+	handle  func(tx *Tx, body []byte) error
 }
 
 // On binds the handler of one message type. A handler that returns an
@@ -79,7 +82,8 @@ func On[M any, P interface {
 	api.Message
 }](handle func(tx *Tx, m P) error) Command {
 	return Command{
-		Verb: P(new(M)).Route().Verb,
+		Verb:    P(new(M)).Route().Verb,
+		Message: reflect.TypeFor[M](),
 		handle: func(tx *Tx, body []byte) error {
 			m := P(new(M))
 			if err := json.Unmarshal(body, m); err != nil {
@@ -94,7 +98,9 @@ func On[M any, P interface {
 type Endpoint struct {
 	Name        string
 	Description string
-	answer      func(v *View, body []byte) (any, error)
+	// Query and Reply are the types asked with and answered, for documents.
+	Query, Reply reflect.Type
+	answer       func(v *View, body []byte) (any, error)
 	// direct answers a query of its own type without JSON; nil for none.
 	direct func(v *View, q any) (answer any, ok bool, err error)
 }
@@ -108,6 +114,8 @@ func Answer[Q, R any, P interface {
 	return Endpoint{
 		Name:        P(new(Q)).Endpoint().Verb,
 		Description: description,
+		Query:       reflect.TypeFor[Q](),
+		Reply:       reflect.TypeFor[R](),
 		answer: func(v *View, body []byte) (any, error) {
 			q := P(new(Q))
 			if len(body) > 0 {

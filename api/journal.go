@@ -52,3 +52,38 @@ const (
 	EventOrderRetried   = "order.retried"
 	EventOrderSettled   = "order.settled"
 )
+
+// EventType is a row of the table of events.
+type EventType struct {
+	// Type is <domain>.<past tense>.
+	Type        string
+	Description string
+	// Data is an empty value of what the event carries.
+	Data any
+}
+
+// EventTypes is the table of all events.
+func EventTypes() []EventType {
+	return []EventType{
+		{EventOrderPlaced, "It holds all that it needs, and waits for its payment.", Order{}},
+		{EventOrderRefused, "A step was refused, or nobody answered in time.", Order{}},
+		{EventOrderPaid, "It is paid.", Order{}},
+		{EventOrderCancelled, "It was cancelled, or not paid in time.", Order{}},
+		{EventOrderRefunded, "A refund of it is done.", Refund{}},
+		{EventRefundAsked, "A shopper waits for support to grant a refund.", Refund{}},
+		{EventRefundDenied, "Support has denied a refund.", Refund{}},
+		{EventRefundFailed, "The gateway has refused a refund.", Refund{}},
+		{EventOrderRetried, "Support has had its open steps asked for again.", Intervention{}},
+		{EventOrderSettled, "Support has had it settled with its participants.", Intervention{}},
+		{EventPaymentPaid, "Money came for the order.", PayLogEntry{}},
+		{EventPaymentLate, "Money came too late or twice, and goes back.", PayLogEntry{}},
+		{EventPaymentRefunded, "Money went back.", PayLogEntry{}},
+		{EventEnrolled, "A user has a seat in a course.", Enrolment{}},
+		{EventWaiting, "A user waits for a seat in a course.", Enrolment{}},
+		{EventWithdrawn, "A seat or a place in the waiting list has ended.", Enrolment{}},
+		{EventShipmentCreated, "There is something to be sent.", ShipmentFact{}},
+		{EventShipmentShipped, "A parcel is with the carrier.", ShipmentFact{}},
+		{EventShipmentReceived, "A parcel has come, or counts as received.", ShipmentFact{}},
+		{EventShipmentCancelled, "Nothing of it is sent any more.", ShipmentFact{}},
+	}
+}

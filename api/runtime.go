@@ -29,6 +29,9 @@ const (
 	EndpointStatus = "status"
 	// EndpointEffects takes a ListEffects and answers an EffectList.
 	EndpointEffects = "effects"
+	// EndpointSchema takes a GetSchema and answers a JSON Schema, or the actor's
+	// subjects with a description each.
+	EndpointSchema = "schema"
 	// EndpointKnown takes a GetSteps and answers a FoundList.
 	EndpointKnown = "known-steps"
 	// VerbRetryDead takes a LetterRef and has the letter handled again. The
@@ -179,4 +182,12 @@ type ActorStatus struct {
 	Incidents int64 `json:"incidents"`
 	// Messages counts what was handled since the start of the process.
 	Messages int64 `json:"messages"`
+}
+
+// GetSchema asks an actor for the JSON Schema (draft 2020-12) of what stands on
+// one of its subjects; CodeNotFound. Without a subject it asks for all subjects.
+type GetSchema struct {
+	Subject string `json:"subject,omitempty"`
+	// Reply asks for the schema of a query's answer.
+	Reply bool `json:"reply,omitempty"`
 }

@@ -172,3 +172,11 @@ const (
 	EventShipmentReceived  = "shipping.received"
 	EventShipmentCancelled = "shipping.cancelled"
 )
+
+// ShipmentFact is the Data of events about shipments: a shipment without its
+// address, which is nobody's business in the journal.
+type ShipmentFact struct {
+	Shipment
+	// Address hides that of the shipment and is never set.
+	Address *Address `json:"address,omitempty"`
+}

@@ -32,7 +32,7 @@ var drawn = regexp.MustCompile(`(?s)<!-- drawn: ([a-z ]+) -->\n(.*?)<!-- end -->
 // drawers make the parts.
 var drawers = map[string]func(*testing.T) string{
 	"flows": drawFlows, "steps": drawSteps, "streams": drawStreams, "buckets": drawBuckets,
-	"operations": drawOperations, "codes": drawCodes,
+	"operations": drawOperations, "codes": drawCodes, "messages": drawMessages,
 }
 
 // What the documents draw from the code's tables is as the code has it.

@@ -74,7 +74,7 @@ func TestCommandsAreTested(t *testing.T) {
 // The commands of the documents do what they say, on a demo as the README tells
 // to start one.
 func TestDemoCommands(t *testing.T) {
-	for _, page := range []string{"../README.md", "../docs/api.md"} {
+	for _, page := range []string{"../README.md", "../docs/api.md", "../docs/messages.md"} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			t.Parallel()
 			url, nats, token := demo(t)

@@ -292,7 +292,7 @@ func emptyCart(tx *actors.Tx, o *order) error {
 	for i, l := range o.Lines {
 		r.Lines[i] = api.CartTake{SKU: l.SKU, Quantity: l.Quantity}
 	}
-	return tx.Begin("cart-remove", "cart-"+o.ID, &r)
+	return tx.Begin(api.EffectCartRemove, "cart-"+o.ID, &r)
 }
 
 // end refuses or cancels an order and undoes every step that has run or may

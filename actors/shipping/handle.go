@@ -1,7 +1,6 @@
 package shipping
 
 import (
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -249,20 +248,11 @@ func find(tx *actors.Tx, order string) (*parcel, error) {
 // tell records the fact, without the address, which is nobody's business in
 // the journal, and without the lines where they don't fit into a message.
 func tell(tx *actors.Tx, event string, p *parcel) error {
-	data := fact(p.Shipment)
+	fact := api.ShipmentFact{Shipment: p.Shipment}
+	data := api.Raw(&fact)
 	if len(data) > maxEvent {
-		p := p.Shipment
-		p.Lines = nil
-		data = fact(p)
+		fact.Lines = nil
+		data = api.Raw(&fact)
 	}
 	return tx.Emit(api.Event{Type: event, Order: p.Order, User: p.User, Data: data})
-}
-
-// fact is the JSON of a shipment without its address: the field that hides it
-// is never set.
-func fact(s api.Shipment) json.RawMessage {
-	return api.Raw(&struct {
-		api.Shipment
-		Address *api.Address `json:"address,omitempty"`
-	}{Shipment: s})
 }

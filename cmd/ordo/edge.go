@@ -35,7 +35,7 @@ func (s *Shop) removeFromCarts(run context.Context) {
 		s.fail(err)
 		return
 	}
-	bus.Work(run, s.js, bus.Worker{Actor: "order", Name: "cart-remove", Parallel: 16,
+	bus.Work(run, s.js, bus.Worker{Actor: "order", Name: api.EffectCartRemove, Parallel: 16,
 		Do: func(ctx context.Context, e *api.Effect) (any, error) {
 			var m api.RemoveFromCart
 			if err := json.Unmarshal(e.Body, &m); err != nil {
