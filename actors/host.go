@@ -166,22 +166,6 @@ func (h *Host) disown(err error) {
 	}
 }
 
-// askLocal answers an edge of the same process. A fault is logged here.
-func (h *Host) askLocal(name string, q, into any) error {
-	if n := h.local[name]; n != nil {
-		n.Add(1)
-	}
-	if name == api.EndpointStatus {
-		return put(into, h.ActorStatus(context.Background()))
-	}
-	err := h.engine.AskInto(name, q, into)
-	if err != nil && api.AsError(err) == nil {
-		h.log.Error("query failed", "query", name, "err", err)
-		return api.Refuse(api.CodeInternal, "the query failed")
-	}
-	return err
-}
-
 // publishFailed has the publisher send again what was not stored.
 func (h *Host) publishFailed(m *nats.Msg, err error) {
 	if h.pub == nil || !h.pub.failed(m, err) {

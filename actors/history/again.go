@@ -28,14 +28,9 @@ func (r *reader) again(ctx context.Context, h *bus.History, actor string,
 	if err != nil {
 		return err
 	}
-	a := &replay{reader: r, created: standing.Anchor.Created, mine: mine, first: math.MaxUint64,
+	a := &replay{reader: r, created: standing.Anchor.Created, mine: mine,
 		scenario: actors.Scenario{Actor: actor, Given: map[string][]map[string]any{}}}
-	for seq := range mine {
-		if seq <= standing.Anchor.Seq {
-			a.first, a.last = min(a.first, seq), max(a.last, seq)
-		}
-	}
-	if a.last == 0 {
+	if !a.bounds(standing.Anchor.Seq) {
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "ordo-tx-")
@@ -59,6 +54,18 @@ func (r *reader) again(ctx context.Context, h *bus.History, actor string,
 		return nil
 	}
 	return a.export(ctx, r.spec(actor))
+}
+
+// bounds finds the order's first and last message that was handled, of those up to
+// a place; false when there is none.
+func (a *replay) bounds(anchor uint64) bool {
+	a.first = math.MaxUint64
+	for seq := range a.mine {
+		if seq <= anchor {
+			a.first, a.last = min(a.first, seq), max(a.last, seq)
+		}
+	}
+	return a.last > 0
 }
 
 // begin makes the actor's file as it was before the order's first message, from
