@@ -55,6 +55,11 @@ type repaired struct {
 
 // Run implements the command.
 func (c *RepairCmd) Run(ctx context.Context, t *terminal) (err error) {
+	if c.Apply {
+		if err := finishSwaps(t.Log, c.Data...); err != nil {
+			return fmt.Errorf("repair: %w", err)
+		}
+	}
 	files, err := findFiles(c.Data, nil)
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)

@@ -47,6 +47,9 @@ func (c *TxShowCmd) Validate() error {
 
 // Run implements the command.
 func (c *TxShowCmd) Run(ctx context.Context, t *terminal) error {
+	if err := refuseHalfSwapped(c.Data...); err != nil {
+		return fmt.Errorf("tx: %w", err)
+	}
 	life, err := history.Read(ctx, c.Order, history.Config{Data: c.Data, NATS: c.NATS,
 		Specs: specs(), Rows: !c.NoRows, Export: c.Export != ""})
 	if errors.Is(err, fs.ErrNotExist) {

@@ -57,8 +57,11 @@ func specOf(name string) *actors.Spec {
 }
 
 // findFiles finds the files of the named actors, or of all that are there.
-// errUnreadable: one of them, or all, are missing.
+// errUnreadable: one of them, or all, are missing, or a restore is half done.
 func findFiles(dirs, names []string) (map[string]string, error) {
+	if err := refuseHalfSwapped(dirs...); err != nil {
+		return nil, err
+	}
 	files := map[string]string{}
 	for _, name := range bus.ActorNames() {
 		if len(names) > 0 && !slices.Contains(names, name) {
