@@ -37,17 +37,22 @@ type delivery struct {
 }
 
 func newBooks(t *testing.T) *books {
-	b := &books{t: t, dir: t.TempDir(), now: testStart, engines: map[string]*actors.Engine{},
-		lost: map[string]bool{}}
+	b := &books{t: t, dir: t.TempDir(), now: testStart, lost: map[string]bool{}}
+	b.open()
+	t.Cleanup(b.close)
+	return b
+}
+
+func (b *books) open() {
+	b.t.Helper()
+	b.engines = map[string]*actors.Engine{}
 	for _, spec := range specs() {
-		e, err := actors.OpenEngine(t.Context(), spec, audit.File(b.dir, spec.Name))
+		e, err := actors.OpenEngine(b.t.Context(), spec, audit.File(b.dir, spec.Name))
 		if err != nil {
-			t.Fatal(err)
+			b.t.Fatal(err)
 		}
 		b.engines[spec.Name] = e
 	}
-	t.Cleanup(b.close)
-	return b
 }
 
 func (b *books) close() {
