@@ -14,20 +14,21 @@ import (
 // must not change by a byte, its comments included: what is to be different is a
 // migration, 0000N_….sql, with a line here.
 var released = map[string]string{
-	"actors/coupon/schema.sql":                 "d92396621bf76c7a002811df33a5413bb730c26fb25d9f85748bac9ddf13e9cd",
-	"actors/goods/schema.sql":                  "4923659b719b003b913dde867924f68593312d37845de598774fde2d5943b81e",
-	"actors/journal/schema.sql":                "a848938470b31938c29ca4cbdca897750d7d40d0d9819612ebf059d559f6cde3",
-	"actors/learning/schema.sql":               "c236f332fc71e8194cf18a0f3a3346f38b942b4bce2b0109d22d203811498416",
-	"actors/migrations/00002_cuts.sql":         "c2b705c4469f34dee476817c8976249985f3f7c71ad40ac35a5e2949ae8dda17",
-	"actors/migrations/00003_dead_settled.sql": "b05a80a8a0829f27e28e5baaf6886cc1c9274e8ba55dd57a7ca310e519a4586c",
-	"actors/order/schema.sql":                  "8be6712d98aeae796933a8c32bc67e12ab80eda84b1b71cca401ef19f5fd4939",
-	"actors/payment/00002_late_refunds.sql":    "2acb3cc0c0c490bbe624590d89bb87512a93f2121f593acb39b9054ae50735c8",
-	"actors/payment/sandbox/schema.sql":        "66d6e5d5b3a8ec9575c76603062d4dde847a6684e8681676a6fcda0ae4948fb4",
-	"actors/payment/schema.sql":                "43e5a0876cd74a7f29748347ae73784320b0ce6b5e361912bec60702f2000231",
-	"actors/schema.sql":                        "618e9a20bbdfc3e00e5a25c070153a11474a4a99df2bcfba820e2c821e13ec25",
-	"actors/shipping/schema.sql":               "d8f7d6e12b4342d4141ccc8e3fa7d6e3c9f139274e40029070143f8150249c94",
-	"actors/user/schema.sql":                   "760d10402a37402f7a178621988edef5cf721fd36c918c29c8b02c970c03bc60",
-	"actors/wallet/schema.sql":                 "5211bf6e2a7e366cc582af5bcfb09d240b0f19bd93348392c435857f8aad6934",
+	"actors/coupon/schema.sql":                      "d92396621bf76c7a002811df33a5413bb730c26fb25d9f85748bac9ddf13e9cd",
+	"actors/goods/schema.sql":                       "4923659b719b003b913dde867924f68593312d37845de598774fde2d5943b81e",
+	"actors/journal/schema.sql":                     "a848938470b31938c29ca4cbdca897750d7d40d0d9819612ebf059d559f6cde3",
+	"actors/learning/schema.sql":                    "c236f332fc71e8194cf18a0f3a3346f38b942b4bce2b0109d22d203811498416",
+	"actors/migrations/00002_cuts.sql":              "c2b705c4469f34dee476817c8976249985f3f7c71ad40ac35a5e2949ae8dda17",
+	"actors/migrations/00003_dead_settled.sql":      "b05a80a8a0829f27e28e5baaf6886cc1c9274e8ba55dd57a7ca310e519a4586c",
+	"actors/migrations/00005_effects_forgotten.sql": "ca3beff9ed1671c10cdddabf4ac2b6be14a2b58bf4d03abdfa6635b8f9e27740",
+	"actors/order/schema.sql":                       "8be6712d98aeae796933a8c32bc67e12ab80eda84b1b71cca401ef19f5fd4939",
+	"actors/payment/00002_late_refunds.sql":         "2acb3cc0c0c490bbe624590d89bb87512a93f2121f593acb39b9054ae50735c8",
+	"actors/payment/sandbox/schema.sql":             "66d6e5d5b3a8ec9575c76603062d4dde847a6684e8681676a6fcda0ae4948fb4",
+	"actors/payment/schema.sql":                     "43e5a0876cd74a7f29748347ae73784320b0ce6b5e361912bec60702f2000231",
+	"actors/schema.sql":                             "618e9a20bbdfc3e00e5a25c070153a11474a4a99df2bcfba820e2c821e13ec25",
+	"actors/shipping/schema.sql":                    "d8f7d6e12b4342d4141ccc8e3fa7d6e3c9f139274e40029070143f8150249c94",
+	"actors/user/schema.sql":                        "760d10402a37402f7a178621988edef5cf721fd36c918c29c8b02c970c03bc60",
+	"actors/wallet/schema.sql":                      "5211bf6e2a7e366cc582af5bcfb09d240b0f19bd93348392c435857f8aad6934",
 }
 
 // TestReleasedSchemasStay: nobody edits a schema that files of shops were made
