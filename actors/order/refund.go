@@ -422,6 +422,11 @@ func insertRefund(tx *actors.Tx, o *order, r *api.Refund, state string) error {
 	o.reserve(r)
 	o.refunds++
 	r.Order, r.User, r.Number, r.State, r.Asked = o.ID, o.User, o.refunds, state, tx.Now()
+	return writeRefund(tx, r)
+}
+
+// writeRefund writes a new refund.
+func writeRefund(tx *actors.Tx, r *api.Refund) error {
 	_, err := tx.Exec(`INSERT INTO refund (id, order_id, user, number, state, currency, money,
 		balance, points, asked_by, reason, decided_by, asked, decided, lines)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

@@ -26,6 +26,8 @@ type books struct {
 	now     time.Time
 	seq     uint64
 	engines map[string]*actors.Engine
+	// channels are what the files said of theirs when they were opened.
+	channels map[string]*actors.Channels
 	// lost holds back what other actors send to an actor.
 	lost  map[string]bool
 	stuck []delivery
@@ -45,13 +47,16 @@ func newBooks(t *testing.T) *books {
 
 func (b *books) open() {
 	b.t.Helper()
-	b.engines = map[string]*actors.Engine{}
+	b.engines, b.channels = map[string]*actors.Engine{}, map[string]*actors.Channels{}
 	for _, spec := range specs() {
 		e, err := actors.OpenEngine(b.t.Context(), spec, audit.File(b.dir, spec.Name))
 		if err != nil {
 			b.t.Fatal(err)
 		}
 		b.engines[spec.Name] = e
+		if b.channels[spec.Name], err = e.Channels(); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 }
 
@@ -99,11 +104,28 @@ func (b *books) apply(d delivery) (sent []delivery) {
 		b.t.Fatalf("%s: dead letter: %s", d.to, dead.Error)
 	}
 	for _, s := range out.Sent {
-		receiver, _, _ := strings.Cut(s.Receiver, ".")
-		sent = append(sent, delivery{receiver, actors.Delivery{Subject: s.Subject, Body: s.Body,
-			ID: fmt.Sprintf("%s.e.%s.%d", bus.Address(d.to), s.Receiver, s.Number)}})
+		sent = append(sent, b.parcel(d.to, &s))
+	}
+	for _, m := range out.Missing { // the receiver asks, and the sender goes back
+		sender, _, _ := strings.Cut(m.Sender, ".")
+		rows, err := b.engines[sender].Resend(bus.Address(d.to), m.Last)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for i := range rows {
+			sent = append(sent, b.parcel(sender, &rows[i]))
+		}
 	}
 	return sent
+}
+
+// parcel is a message of an actor on its channel.
+func (b *books) parcel(from string, s *actors.Sent) delivery {
+	receiver, _, _ := strings.Cut(s.Receiver, ".")
+	own := b.channels[from]
+	return delivery{receiver, actors.Delivery{Subject: s.Subject, Body: s.Body,
+		ID: fmt.Sprintf("%s.%s.%s.%d", bus.Address(from), own.Epoch, s.Receiver, s.Number),
+		After: own.Given[s.Receiver].After}}
 }
 
 // tick sweeps the deadlines of orders.

@@ -351,10 +351,15 @@ func (p *repaired) print(w io.Writer) error {
 	}
 	settled, cannot := 0, 0
 	for _, u := range p.Orders {
-		if u.Cannot == "" {
-			settled++
+		switch {
+		case u.Cannot != "":
+			continue
+		case u.Remade != "":
+			say("make again: %s (%s), from the journal\n", u.Order, u.Remade)
+		default:
 			say("settle: %s\n", u)
 		}
+		settled++
 	}
 	for _, u := range p.Orders {
 		if u.Cannot != "" {

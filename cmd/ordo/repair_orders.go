@@ -41,8 +41,14 @@ type unsettled struct {
 	State  string           `json:"state,omitempty"`
 	Steps  []stepDifference `json:"steps,omitempty"`
 	Untold string           `json:"untold,omitempty"`
+	// Remade says how the order is made again that the order's file does not
+	// know; empty when it is not.
+	Remade string `json:"remade,omitempty"`
 	// Cannot says why messages can't settle it; empty when they can.
 	Cannot string `json:"cannot,omitempty"`
+
+	// lost is what it is made of; it has the shopper's address.
+	lost *api.LostOrder
 }
 
 // String is for people.
@@ -60,7 +66,10 @@ func (u *unsettled) String() string {
 
 // message is what the order actor is sent about it.
 func (u *unsettled) message() *api.SettleOrder {
-	m := &api.SettleOrder{Order: u.Order, Untold: u.Untold}
+	m := &api.SettleOrder{Order: u.Order, Untold: u.Untold, Lost: u.lost}
+	if u.lost != nil {
+		return m // all steps are asked for
+	}
 	for _, d := range u.Steps {
 		m.Found = append(m.Found, d.FoundStep)
 	}
@@ -106,8 +115,13 @@ func findUnsettled(ctx context.Context, files map[string]string, older bool) (al
 	if err := b.untold(ctx); err != nil {
 		return nil, err
 	}
+	if err := b.remake(ctx); err != nil {
+		return nil, err
+	}
 	for _, u := range b.found {
-		u.Cannot = u.cannot()
+		if u.State != "" {
+			u.Cannot = u.cannot()
+		}
 		all = append(all, u)
 	}
 	slices.SortFunc(all, func(a, b *unsettled) int { return strings.Compare(a.Order, b.Order) })
@@ -232,7 +246,8 @@ func (b *orderBooks) unsettled(order, state string) *unsettled {
 	return u
 }
 
-// cannot says why messages can't settle an order; empty when they can.
+// cannot says why messages can't settle an order that the order's file knows;
+// empty when they can.
 func (u *unsettled) cannot() string {
 	var paid bool
 	for _, d := range u.Steps {
@@ -240,18 +255,13 @@ func (u *unsettled) cannot() string {
 	}
 	for _, d := range u.Steps {
 		switch {
-		case u.State == "" && paid:
-			return "it is paid, and the order's file does not know it: see its payment, and " +
-				"refund it at the provider or restore a newer file of order"
-		case u.State == "" && !undoable(d.Name):
-			return d.Name + " was done for it, and the order's file does not know it"
 		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
 			return "it is paid, and the payment's file does not know it: see the order's trade at " +
 				"the provider"
 		case d.Own == api.StepDone && d.State != "" && u.State == api.OrderPaid &&
 			d.State != api.StepAsked:
 			return d.Name + " was undone of a paid order"
-		case d.Own == "" && d.State == api.StepDone && u.State != "" && !undoable(d.Name) && !paid:
+		case d.Own == "" && d.State == api.StepDone && !undoable(d.Name) && !paid:
 			return d.Name + " was done, and the order's file does not know why"
 		}
 	}
@@ -266,8 +276,8 @@ func undoable(step string) bool {
 
 // each calls do with a scan function for every row.
 func (b *orderBooks) each(ctx context.Context, query string,
-	do func(scan func(...any) error) error) error {
-	rows, err := b.db.QueryContext(ctx, query)
+	do func(scan func(...any) error) error, args ...any) error {
+	rows, err := b.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
