@@ -315,6 +315,12 @@ func TestRepairOfPaidOrders(t *testing.T) {
 	audit(t, fresh)
 
 	fresh = restored("order,journal")
+	repair(t, fresh) // what was on its way to the journal comes first
+	q = serve(t, fresh).ready()
+	eventually(t, "the events of the others", func() bool {
+		return slices.Contains(q.journal(o.ID), api.EventPaymentPaid)
+	})
+	q.stop()
 	before := actorFiles(t, fresh)
 	for _, apply := range [][]string{nil, {"--apply"}} {
 		if after := actorFiles(t, fresh); after != before {
