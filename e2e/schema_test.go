@@ -26,6 +26,7 @@ var released = map[string]string{
 	"actors/payment/sandbox/schema.sql":             "66d6e5d5b3a8ec9575c76603062d4dde847a6684e8681676a6fcda0ae4948fb4",
 	"actors/payment/schema.sql":                     "43e5a0876cd74a7f29748347ae73784320b0ce6b5e361912bec60702f2000231",
 	"actors/schema.sql":                             "618e9a20bbdfc3e00e5a25c070153a11474a4a99df2bcfba820e2c821e13ec25",
+	"actors/shipping/00002_unsent.sql":              "d6fafedc7e619cd4327a155438087ce8eb3185a33a503399bffb2b70e1c5abfb",
 	"actors/shipping/schema.sql":                    "d8f7d6e12b4342d4141ccc8e3fa7d6e3c9f139274e40029070143f8150249c94",
 	"actors/user/schema.sql":                        "760d10402a37402f7a178621988edef5cf721fd36c918c29c8b02c970c03bc60",
 	"actors/wallet/schema.sql":                      "5211bf6e2a7e366cc582af5bcfb09d240b0f19bd93348392c435857f8aad6934",
