@@ -124,10 +124,7 @@ func counted(t *testing.T, path string) (all []string) {
 // tables of today, keep their rows, and their orders are paid, refunded and
 // cancelled as if nothing had been.
 func TestFilesOfTheFirstRelease(t *testing.T) {
-	b := newBooks(t)
-	orders := b.fillMoney()
-	b.tick()
-	b.close()
+	b, orders := moneyDay.books(t)
 	before := map[string][]string{}
 	for _, spec := range specs() {
 		path := audit.File(b.dir, spec.Name)
