@@ -25,6 +25,7 @@ func auditFinds(t *testing.T, data string, orders ...string) {
 // has every order that was accepted before it began, none that was accepted
 // after it was done, and adds up.
 func TestBackupUnderLoad(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	backup, fresh := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "fresh")
 	p := serve(t, data).ready()
@@ -128,6 +129,7 @@ func (p *process) settled(data string) {
 // differences; repair has the files handle what they missed, after which
 // everything is as it was.
 func TestRestoreOfSomeActors(t *testing.T) {
+	t.Parallel()
 	data, backup := t.TempDir(), filepath.Join(t.TempDir(), "backup")
 	p := serve(t, data).ready()
 	p.life(p.till(), 8)
@@ -190,6 +192,7 @@ func TestRestoreOfSomeActors(t *testing.T) {
 // order's file has and participants do not are held again; those that it has
 // not are made again from the journal; nothing is counted twice.
 func TestRestoreToDifferentMoments(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	early, late := filepath.Join(t.TempDir(), "early"), filepath.Join(t.TempDir(), "late")
 	p := serve(t, data).ready()
@@ -276,6 +279,7 @@ func TestRestoreToDifferentMoments(t *testing.T) {
 // is made again. Where the journal does not know it either, messages can't settle
 // it: repair says so, and leaves it alone.
 func TestRepairOfPaidOrders(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	early, late := filepath.Join(t.TempDir(), "early"), filepath.Join(t.TempDir(), "late")
 	p := serve(t, data).ready()
@@ -353,6 +357,7 @@ func actorFiles(t *testing.T, data string) string {
 // ACCEPT P9: a backup that was changed, is incomplete or is none is refused, and
 // nothing is touched.
 func TestRestoreOfABadBackup(t *testing.T) {
+	t.Parallel()
 	data, good := t.TempDir(), filepath.Join(t.TempDir(), "good")
 	p := serve(t, data).ready()
 	p.onSale(100, 1)
@@ -405,6 +410,7 @@ func TestRestoreOfABadBackup(t *testing.T) {
 // processes of their own. Orders go on, and wait for it; it handles what it
 // missed.
 func TestRestoreBesideARunningShop(t *testing.T) {
+	t.Parallel()
 	data, own, backup := t.TempDir(), t.TempDir(), filepath.Join(t.TempDir(), "backup")
 	rest := strings.Join(slices.DeleteFunc(slices.Clone(bus.ActorNames()), func(a string) bool {
 		return a == "goods"

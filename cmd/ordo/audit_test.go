@@ -124,7 +124,7 @@ func (b *books) parcel(from string, s *actors.Sent) delivery {
 	receiver, _, _ := strings.Cut(s.Receiver, ".")
 	own := b.channels[from]
 	return delivery{receiver, actors.Delivery{Subject: s.Subject, Body: s.Body,
-		ID: fmt.Sprintf("%s.%s.%s.%d", bus.Address(from), own.Epoch, s.Receiver, s.Number),
+		ID:    fmt.Sprintf("%s.%s.%s.%d", bus.Address(from), own.Epoch, s.Receiver, s.Number),
 		After: own.Given[s.Receiver].After}}
 }
 
