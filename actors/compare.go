@@ -219,8 +219,8 @@ func (c *comparison) compare(ctx context.Context, t *table) (*Difference, error)
 		t.from("rebuilt")+` r ON `+same+` WHERE `+other+` ORDER BY `+keys+` LIMIT 1`)
 	if err == nil && key == nil {
 		key, err = c.first(ctx, len(t.key), `SELECT `+keys+` FROM `+t.from("rebuilt")+
-			` l LEFT JOIN `+t.from("live")+` r ON `+same+` WHERE r."`+t.key[0]+`" IS NULL ORDER BY `+
-			keys+` LIMIT 1`)
+			` l LEFT JOIN `+t.from("live")+` r ON `+same+` WHERE r."`+t.key[0]+`" IS NULL
+			ORDER BY `+keys+` LIMIT 1`)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.name, err)

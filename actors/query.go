@@ -32,9 +32,11 @@ func serveQueries(h *Host) (*server, error) {
 	}
 	s.svc = svc
 	for name, q := range h.engine.queries {
-		if err := svc.AddEndpoint(name, micro.HandlerFunc(func(r micro.Request) { s.answer(name, r) }),
+		about := map[string]string{"description": q.Description}
+		if err := svc.AddEndpoint(name,
+			micro.HandlerFunc(func(r micro.Request) { s.answer(name, r) }),
 			micro.WithEndpointSubject(bus.QuerySubject(h.spec.Name, name)),
-			micro.WithEndpointMetadata(map[string]string{"description": q.Description})); err != nil {
+			micro.WithEndpointMetadata(about)); err != nil {
 			return s, fmt.Errorf("queries: %w", err)
 		}
 	}

@@ -45,9 +45,9 @@ type Verification struct {
 
 // Verify rebuilds an actor's file in the directory temp, which should be empty,
 // from the stream and its snapshots, and compares every table but the runtime's
-// own state of sending, and all that the file defines: triggers and indexes too. The file may be in use: it is compared as it is now, in
-// a copy. The rebuilding begins as early as it can, to prove as much as it can.
-// An error is a fault that says nothing about the file.
+// own state of sending, and all that the file defines: triggers and indexes too. The file may be in
+// use: it is compared as it is now, in a copy. The rebuilding begins as early as it can, to prove
+// as much as it can. An error is a fault that says nothing about the file.
 func Verify(ctx context.Context, spec *Spec, file string, h *bus.History, temp string) (
 	*Verification, error) {
 	v := &Verification{Actor: spec.Name}

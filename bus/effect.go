@@ -80,9 +80,10 @@ func Work(ctx context.Context, js jetstream.JetStream, w Worker, log *slog.Logge
 	log = log.With("actor", w.Actor, "effects", w.Name)
 	retry(ctx, log, "effects "+w.Name, func() error {
 		c, err := js.CreateOrUpdateConsumer(ctx, StreamEffects, jetstream.ConsumerConfig{
-			Durable: "effect-" + w.Actor + "-" + w.Name, FilterSubject: EffectSubject(w.Actor, w.Name),
-			Description: "Workers of " + w.Name + " for " + w.Actor + ".",
-			AckPolicy:   jetstream.AckExplicitPolicy, MaxAckPending: effectWindow,
+			Durable:       "effect-" + w.Actor + "-" + w.Name,
+			FilterSubject: EffectSubject(w.Actor, w.Name),
+			Description:   "Workers of " + w.Name + " for " + w.Actor + ".",
+			AckPolicy:     jetstream.AckExplicitPolicy, MaxAckPending: effectWindow,
 			MaxDeliver: EffectTries, AckWait: effectAckWait,
 		})
 		if err != nil {

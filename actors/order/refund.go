@@ -185,7 +185,8 @@ func tooEarly(tx *actors.Tx, o *order, p phase) (early bool, err error) {
 			continue
 		}
 		if err = tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = ? AND name = ?
-			AND occurrence = 0 AND state = 'asked')`, o.ID, s.after).Scan(&early); err != nil || early {
+			AND occurrence = 0 AND state = 'asked')`, o.ID, s.after).Scan(&early); err != nil ||
+			early {
 			return early, err
 		}
 	}

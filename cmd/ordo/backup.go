@@ -183,7 +183,8 @@ func sum(path string) (int64, string, error) {
 func readManifest(dir string) (*manifest, error) {
 	text, err := os.ReadFile(filepath.Join(dir, manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s is no backup: it has no %s", errUnreadable, dir, manifestName)
+		return nil,
+			fmt.Errorf("%w: %s is no backup: it has no %s", errUnreadable, dir, manifestName)
 	}
 	if err != nil {
 		return nil, err

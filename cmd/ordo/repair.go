@@ -91,7 +91,8 @@ func (c *RepairCmd) Run(ctx context.Context, t *terminal) (err error) {
 	switch {
 	case err != nil || !r.result.open():
 	case running: // files are read one after the other
-		t.Log.Warn("an actor is running: what was found may be messages on their way; stop the shop " +
+		t.Log.Warn("an actor is running: what was found may be messages on their way; stop " +
+			"the shop " +
 			"to be sure")
 	default:
 		err = errFound
@@ -375,7 +376,8 @@ func (p *repaired) print(w io.Writer) error {
 }
 
 func (p *repaired) verdict(settled, cannot int) string {
-	what := fmt.Sprintf("%d actors caught up, %d channels, %d orders to be settled, %d that can't be",
+	what := fmt.Sprintf("%d actors caught up, %d channels, %d orders to be settled, %d that "+
+		"can't be",
 		len(p.CaughtUp), len(p.Fixes), settled, cannot)
 	switch {
 	case !p.Applied && p.open():

@@ -256,7 +256,8 @@ func (u *unsettled) cannot() string {
 	for _, d := range u.Steps {
 		switch {
 		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
-			return "it is paid, and the payment's file does not know it: see the order's trade at " +
+			return "it is paid, and the payment's file does not know it: see the order's trade " +
+				"at " +
 				"the provider"
 		case d.Own == api.StepDone && d.State != "" && u.State == api.OrderPaid &&
 			d.State != api.StepAsked:

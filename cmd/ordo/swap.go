@@ -67,7 +67,8 @@ func (s *swap) run() error {
 	}
 	if berr := s.back(); berr != nil {
 		return fmt.Errorf("%w; taking it back failed too: %w; old and new files are mixed, and "+
-			"nothing starts with them: ordo serve, repair --apply or restore --replace finish the restore",
+			"nothing starts with them: ordo serve, repair --apply or restore --replace finish the "+
+			"restore",
 			err, berr)
 	}
 	return fmt.Errorf("%w; nothing was changed", err)

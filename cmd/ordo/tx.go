@@ -182,7 +182,8 @@ func (c *TxLsCmd) Run(ctx context.Context, t *terminal) (err error) {
 			s.name || ' ' || s.state, ', '), '')
 		FROM orders o LEFT JOIN steps s ON s.order_id = o.id AND s.state IN ('asked', 'undoing')
 			AND NOT (s.name = 'payment.collect' AND o.state = 'placed')
-		WHERE (?1 = 'all' OR o.state = ?1) AND (NOT ?2 OR s.asked_at <= ?3) AND (?2 OR o.created <= ?3)
+		WHERE (?1 = 'all' OR o.state = ?1) AND (NOT ?2 OR s.asked_at <= ?3) AND (?2
+			OR o.created <= ?3)
 		GROUP BY o.n ORDER BY o.n DESC LIMIT ?4`, c.State, c.Stuck,
 		time.Now().Add(-c.Older).UnixNano(), c.Limit)
 	if err != nil {

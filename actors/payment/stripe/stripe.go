@@ -138,8 +138,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if base.Path != "" || base.RawQuery != "" || base.Scheme != "https" && !isLocal(base) {
-		return nil, fmt.Errorf("stripe: the API's URL %.200q is not https://HOST, nor http on this "+
-			"machine", cfg.API)
+		return nil,
+			fmt.Errorf("stripe: the API's URL %.200q is not https://HOST, nor http on this "+
+				"machine", cfg.API)
 	}
 	for _, s := range []string{cfg.SuccessURL, cfg.CancelURL} {
 		if _, err := parseURL(s); err != nil {
