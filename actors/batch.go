@@ -36,7 +36,8 @@ type batch struct {
 }
 
 func (e *Engine) newBatch(created api.Time, careful bool) *batch {
-	return &batch{e: e, created: created, careful: careful, now: e.state.now, config: e.state.config,
+	return &batch{e: e, created: created, careful: careful, now: e.state.now,
+		config: e.state.config,
 		anchor: e.state.anchor, in: map[string]inbound{}, retired: map[string]bool{},
 		given: map[string]int64{}}
 }

@@ -36,12 +36,18 @@ func (e *Engine) handlers() map[string]func(*Tx, []byte) error {
 	return m
 }
 
-// tick announces open effects again and sweeps the domain's deadlines.
+// tick announces open effects again, forgets old ones and sweeps the domain's
+// deadlines.
 func (e *Engine) tick(tx *Tx) error {
 	more, err := announceDue(tx)
 	if err != nil {
 		return err
 	}
+	forgot, err := forgetDone(tx)
+	if err != nil {
+		return err
+	}
+	more = more || forgot
 	if e.Spec.Tick != nil {
 		again, err := e.Spec.Tick(tx)
 		if err != nil {

@@ -74,17 +74,12 @@ func (c *comparison) close() error { return errors.Join(c.conn.Close(), c.db.Clo
 // run compares table by table, the domain's first, and answers the first
 // difference; nil for none.
 func (c *comparison) run(ctx context.Context) (*Difference, error) {
-	names, err := c.names(ctx, "live")
+	if d, err := c.schema(ctx); d != nil || err != nil {
+		return d, err
+	}
+	names, err := c.names(ctx)
 	if err != nil {
 		return nil, err
-	}
-	others, err := c.names(ctx, "rebuilt")
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Equal(names, others) {
-		return &Difference{Table: "sqlite_schema", Key: "tables", Live: strings.Join(names, " "),
-			Rebuilt: strings.Join(others, " ")}, nil
 	}
 	for _, name := range names {
 		t, err := c.table(ctx, name)
@@ -101,14 +96,24 @@ func (c *comparison) run(ctx context.Context) (*Difference, error) {
 	return c.compareSent(ctx)
 }
 
-// names are the tables of a file but SQLite's own.
-func (c *comparison) names(ctx context.Context, schema string) (all []string, err error) {
+// schema compares tables, triggers, indexes and views as they are defined. A
+// guard that is missing shows in no row.
+func (c *comparison) schema(ctx context.Context) (*Difference, error) {
+	d, err := c.compare(ctx, &table{name: "sqlite_schema", source: `SELECT type, name, sql
+		FROM %s.sqlite_schema WHERE name NOT GLOB 'sqlite_*'`, key: []string{"type", "name"},
+		columns: []string{"sql"}})
+	c.tables, c.rows = 0, 0 // it holds none of the actor's
+	return d, err
+}
+
+// names are the tables of the live file but SQLite's own.
+func (c *comparison) names(ctx context.Context) (all []string, err error) {
 	err = c.each(ctx, func(scan func(...any) error) error {
 		var name string
 		err := scan(&name)
 		all = append(all, name)
 		return err
-	}, `SELECT name FROM `+schema+`.sqlite_schema WHERE type = 'table'
+	}, `SELECT name FROM live.sqlite_schema WHERE type = 'table'
 		AND name NOT GLOB 'sqlite_*' ORDER BY name GLOB '[_]*', name`)
 	return all, err
 }
@@ -214,8 +219,8 @@ func (c *comparison) compare(ctx context.Context, t *table) (*Difference, error)
 		t.from("rebuilt")+` r ON `+same+` WHERE `+other+` ORDER BY `+keys+` LIMIT 1`)
 	if err == nil && key == nil {
 		key, err = c.first(ctx, len(t.key), `SELECT `+keys+` FROM `+t.from("rebuilt")+
-			` l LEFT JOIN `+t.from("live")+` r ON `+same+` WHERE r."`+t.key[0]+`" IS NULL ORDER BY `+
-			keys+` LIMIT 1`)
+			` l LEFT JOIN `+t.from("live")+` r ON `+same+` WHERE r."`+t.key[0]+`" IS NULL
+			ORDER BY `+keys+` LIMIT 1`)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.name, err)

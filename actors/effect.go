@@ -15,7 +15,8 @@ import (
 
 // Begin opens an effect: work for the world outside, done by a worker of that
 // name and tried again until it has a final outcome. The id is the actor's own
-// and is used once; an effect that exists already is left alone.
+// and is used once; an effect that exists already, or was done within
+// EffectMemory, is left alone.
 func (tx *Tx) Begin(name, id string, work any) error {
 	f := api.Effect{ID: id, Name: name, Attempt: 1}
 	opened, err := tx.open(&f, nextTry(id, 1), work)
@@ -65,6 +66,14 @@ func announceDue(tx *Tx) (more bool, err error) {
 	return len(tx.acts.effects) == SweepLimit, nil
 }
 
+// forgetDone deletes effects whose outcome can't come again any more, SweepLimit
+// at most; more is true when there may be more.
+func forgetDone(tx *Tx) (more bool, err error) {
+	n, err := tx.Exec(`DELETE FROM _effect WHERE id IN (SELECT id FROM _effect
+		WHERE state = 'closed' AND next_try <= ? ORDER BY next_try LIMIT +?)`, tx.now, SweepLimit)
+	return n == SweepLimit, err
+}
+
 func scanEffect(r Row) (f api.Effect, err error) {
 	var body string
 	err = r.Scan(&f.ID, &f.Name, &f.Attempt, &body)
@@ -94,8 +103,9 @@ func failed(tx *Tx, o *api.Outcome) error {
 	return err
 }
 
-// outcome closes an effect at its first final outcome. A second, different one
-// is an incident, unless the domain takes it.
+// outcome closes an effect at its first final outcome, from when on next_try is
+// when it is forgotten. A second, different one is an incident, unless the domain
+// takes it.
 func (e *Engine) outcome(tx *Tx, body []byte) error {
 	var o api.Outcome
 	if err := json.Unmarshal(body, &o); err != nil {
@@ -121,8 +131,8 @@ func (e *Engine) outcome(tx *Tx, body []byte) error {
 			return tx.b.incident("effect", "effect "+o.Effect+" has a second, different outcome")
 		}
 	}
-	if _, err := tx.Exec(`UPDATE _effect SET state = 'closed', outcome = ? WHERE id = ?`,
-		string(o.Data), o.Effect); err != nil {
+	if _, err := tx.Exec(`UPDATE _effect SET state = 'closed', outcome = ?, next_try = ?
+		WHERE id = ?`, string(o.Data), tx.now.Add(EffectMemory), o.Effect); err != nil {
 		return err
 	}
 	if handle := e.Spec.Outcomes[name]; handle != nil {

@@ -229,3 +229,37 @@ func TestSendAfter(t *testing.T) {
 		t.Errorf("timers %+v", a.Out.Timers)
 	}
 }
+
+// An effect that is done is known for as long as its outcome may come again, and
+// then forgotten; open ones never are. A tick forgets SweepLimit of them at most
+// and has the next one come.
+func TestDoneEffectsAreForgotten(t *testing.T) {
+	a := actorstest.New(t, probeSpec())
+	a.MustEdge("m-1", &act{Begin: "fx"})
+	a.MustEdge("m-2", &act{Begin: "open"})
+	a.Advance(time.Hour)
+	final(a, "o-1", "fx", `7`)
+	a.Advance(actors.EffectMemory - time.Minute)
+	a.Tick()
+	final(a, "o-2", "fx", `8`)
+	wantCounts(a, map[string]int{"_effect": 2, "_incident": 1})
+	a.Advance(time.Minute)
+	a.Tick()
+	wantCounts(a, map[string]int{"_effect": 1})
+	final(a, "o-3", "fx", `9`) // whoever comes then is nobody
+	wantCounts(a, map[string]int{"_effect": 1, "_incident": 1, "_dead": 0})
+
+	for i := range actors.SweepLimit + 1 {
+		id := fmt.Sprint("many-", i)
+		a.MustEdge("m-"+id, &act{Begin: id})
+		final(a, "o-"+id, id, `1`)
+	}
+	a.Advance(actors.EffectMemory)
+	a.Tick()
+	wantCounts(a, map[string]int{"_effect": 2})
+	if got := a.Subjects(); len(got) != 1 || got[0] != bus.MailboxSubject("goods", api.VerbTick) {
+		t.Errorf("sent to %v", got)
+	}
+	a.Tick()
+	wantCounts(a, map[string]int{"_effect": 1})
+}

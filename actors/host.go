@@ -419,8 +419,8 @@ func (h *Host) after(out *Output) {
 	for i := range out.Dead {
 		l := &out.Dead[i]
 		h.log.Error("dead letter", "subject", l.Subject, "msg_id", l.ID, "err", l.Error)
-		id := fmt.Sprintf("dead-%s-%d", h.spec.Name, l.N)
-		if _, err := bus.Publish(h.js, bus.DeadSubject(h.spec.Name), id, nil, api.Raw(l)); err != nil {
+		id, to := fmt.Sprintf("dead-%s-%d", h.spec.Name, l.N), bus.DeadSubject(h.spec.Name)
+		if _, err := bus.Publish(h.js, to, id, nil, api.Raw(l)); err != nil {
 			h.log.Warn("dead letter not announced", "msg_id", l.ID, "err", err)
 		}
 	}

@@ -240,7 +240,8 @@ func (l *lease) renew(ctx context.Context) error {
 		l.revision = entry.Revision()
 		return nil // an earlier renewal whose answer was lost; the next one counts
 	}
-	if held.Owner == l.h.engine.Owner() && held.Renewed < l.entryNow(false).Renewed.Add(-leaseHolds) {
+	if held.Owner == l.h.engine.Owner() &&
+		held.Renewed < l.entryNow(false).Renewed.Add(-leaseHolds) {
 		l.revision = entry.Revision()
 		return nil // older than ours: the bucket lost its newest entries
 	}

@@ -17,6 +17,10 @@ const (
 	// EdgeMemory is how long messages from edges are remembered, in stream
 	// time. Older ones are skipped.
 	EdgeMemory = 48 * time.Hour
+	// EffectMemory is how long an effect that is done is remembered, in stream
+	// time. A worker may report it for as long as its stream keeps the work, 2 h,
+	// and a report may be repeated for as long as EdgeMemory; the rest is margin.
+	EffectMemory = EdgeMemory + 24*time.Hour
 	// maxID is the longest message id, in bytes; ids become parts of subjects.
 	maxID = 512
 	// maxTries is how often a message that faults is tried on its own.

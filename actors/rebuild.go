@@ -78,7 +78,8 @@ func (t *Target) starts(ctx context.Context, h *bus.History, snapshots []Snapsho
 		return []*Snapshot{nil}, nil
 	}
 	if int64(live.Created) != state.Created {
-		return nil, fmt.Errorf("%w: the stream was made anew after the file's last message", ErrNoStart)
+		return nil,
+			fmt.Errorf("%w: the stream was made anew after the file's last message", ErrNoStart)
 	}
 	hard := t.Live.hardCut(t.Seq)
 	var all []*Snapshot
@@ -88,7 +89,8 @@ func (t *Target) starts(ctx context.Context, h *bus.History, snapshots []Snapsho
 	for i := range snapshots {
 		s := &snapshots[i]
 		if s.Anchor.Created != live.Created || s.Anchor.Seq > t.Seq || s.lastCut() < hard ||
-			!isPrefix(s.Cuts, t.Live.Cuts) || t.Until > 0 && s.Now > t.Until || s.Anchor.Seq+1 < state.First {
+			!isPrefix(s.Cuts, t.Live.Cuts) || t.Until > 0 && s.Now > t.Until ||
+			s.Anchor.Seq+1 < state.First {
 			continue
 		}
 		held := s.Anchor.Seq+1 == state.First // the message itself has just gone

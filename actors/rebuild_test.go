@@ -107,6 +107,12 @@ func TestVerify(t *testing.T) {
 			actors.Difference{Table: "_edge", Column: "refusal", Live: "{}", Rebuilt: "NULL"}},
 		{`UPDATE _actor SET handled = handled + 1`, `UPDATE _actor SET handled = handled - 1`,
 			actors.Difference{Table: "_actor", Key: "1", Column: "handled"}},
+		{`CREATE TRIGGER more AFTER INSERT ON note BEGIN SELECT 1; END`, `DROP TRIGGER more`,
+			actors.Difference{Table: "sqlite_schema", Key: "trigger, more", Live: "a row",
+				Rebuilt: "no row"}},
+		{`CREATE INDEX more ON note (n)`, `DROP INDEX more`,
+			actors.Difference{Table: "sqlite_schema", Key: "index, more", Live: "a row",
+				Rebuilt: "no row"}},
 	} {
 		w.write(c.change)
 		v := w.verify(receiverSpec())

@@ -14,7 +14,8 @@ var ownTables = [...]string{"_step", "_effect", "_dead", "_incident"}
 
 // Record is Apply for one message, and tells which rows it wrote: those of the
 // domain, of steps, effects, dead letters and incidents.
-func (e *Engine) Record(created api.Time, d Delivery) (out *Output, wrote []stores.Change, err error) {
+func (e *Engine) Record(created api.Time, d Delivery) (out *Output, wrote []stores.Change,
+	err error) {
 	wrote, err = e.w.Record(func() error {
 		out, err = e.Apply(created, []Delivery{d})
 		return err

@@ -118,7 +118,8 @@ func (f *Fix) String() string {
 		return fmt.Sprintf("%s goes on without numbers %d to %d of %s, which are in no outbox",
 			f.Actor, f.First, f.Last, f.Other)
 	}
-	return fmt.Sprintf("%s begins an epoch that %s follows after number %d", f.Actor, f.Other, f.Last)
+	return fmt.Sprintf("%s begins an epoch that %s follows after number %d", f.Actor, f.Other,
+		f.Last)
 }
 
 // Fixes compares the two ends of all channels of the files at hand.
@@ -132,11 +133,14 @@ func Fixes(all []*Channels) (fixes []Fix) {
 			}
 			switch {
 			case took && taken.Number > given.Number:
-				fixes = append(fixes, Fix{s.Actor, r.Actor, FixSkip, given.Number + 1, taken.Number})
+				fixes = append(fixes,
+					Fix{s.Actor, r.Actor, FixSkip, given.Number + 1, taken.Number})
 			case gave && taken.Number < given.Kept-1:
-				fixes = append(fixes, Fix{r.Actor, s.Actor, FixLost, taken.Number + 1, given.Kept - 1})
+				fixes = append(fixes,
+					Fix{r.Actor, s.Actor, FixLost, taken.Number + 1, given.Kept - 1})
 			case took && taken.Epoch != s.Epoch && taken.Number > given.After:
-				fixes = append(fixes, Fix{s.Actor, r.Actor, FixEpoch, given.After + 1, taken.Number})
+				fixes = append(fixes,
+					Fix{s.Actor, r.Actor, FixEpoch, given.After + 1, taken.Number})
 			}
 		}
 	}
@@ -214,7 +218,8 @@ func (e *Engine) fix(f *Fix) (err error) {
 			other, f.Last)
 	case FixLost:
 		var n int64
-		n, err = e.w.Exec(`UPDATE _in SET number = ? WHERE sender = ? AND retired = 0`, f.Last, other)
+		n, err = e.w.Exec(`UPDATE _in SET number = ? WHERE sender = ? AND retired = 0`, f.Last,
+			other)
 		if err == nil && n == 0 {
 			_, err = e.w.Exec(`INSERT INTO _in (sender, epoch, number) VALUES (?, ?, ?)`,
 				other, lostEpoch, f.Last)

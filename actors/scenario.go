@@ -131,8 +131,8 @@ func (s *Scenario) Differs(got []Moment) string {
 		}{{"sends", want.Sends, got[i].Sends}, {"wrote", want.Wrote, got[i].Wrote},
 			{"dead", want.Dead, got[i].Dead}} {
 			if !sameJSON(part.want, part.got) {
-				return fmt.Sprintf("message %d, %s %s: %s: want %s, got %s", i, want.ID, want.Subject,
-					part.name, api.Raw(part.want), api.Raw(part.got))
+				return fmt.Sprintf("message %d, %s %s: %s: want %s, got %s", i, want.ID,
+					want.Subject, part.name, api.Raw(part.want), api.Raw(part.got))
 			}
 		}
 	}

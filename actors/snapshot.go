@@ -88,6 +88,9 @@ func (s *snapshots) run(ctx context.Context) {
 			n := &s.kept[len(s.kept)-1]
 			s.log.Info("snapshot", "for", why, "seq", n.Anchor.Seq, "bytes", n.Bytes,
 				"took", s.took.Round(time.Millisecond))
+			if err := s.prune(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("old snapshots are kept for now", "err", err)
+			}
 		}
 	}
 }
@@ -162,7 +165,7 @@ func (s *snapshots) retention(ctx context.Context, hard int64) string {
 	return ""
 }
 
-// take copies the file, and drops the snapshots that are over the limits.
+// take copies the file.
 func (s *snapshots) take(ctx context.Context) error {
 	dir := SnapshotDir(s.engine.file.Path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -192,7 +195,7 @@ func (s *snapshots) take(ctx context.Context) error {
 		s.kept = s.kept[:len(s.kept)-1]
 	}
 	s.kept = append(s.kept, n)
-	return s.prune(ctx)
+	return nil
 }
 
 // prune drops snapshots, the oldest first, that are over the limits, or that

@@ -74,7 +74,8 @@ func readStanding(ctx context.Context, tx *sql.Tx) (*Standing, error) {
 		return nil, err
 	}
 	s.Anchor.Seq = uint64(seq)
-	rows, err := tx.QueryContext(ctx, `SELECT n, reason, text, created, seq, at FROM _cut ORDER BY n`)
+	rows, err := tx.QueryContext(ctx,
+		`SELECT n, reason, text, created, seq, at FROM _cut ORDER BY n`)
 	if err != nil {
 		return nil, err
 	}

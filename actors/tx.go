@@ -212,7 +212,8 @@ func (tx *Tx) doFirst(result *api.StepResult, do func() (any, error)) error {
 		data = string(result.Data)
 	}
 	_, err = tx.Exec(`INSERT INTO _step (order_id, step, occurrence, state, refusal, data)
-		VALUES (?, ?, ?, ?, ?, ?)`, result.Order, result.Name, result.Occurrence, state, refusal, data)
+		VALUES (?, ?, ?, ?, ?, ?)`, result.Order, result.Name, result.Occurrence, state, refusal,
+		data)
 	return err
 }
 

@@ -45,9 +45,9 @@ type Verification struct {
 
 // Verify rebuilds an actor's file in the directory temp, which should be empty,
 // from the stream and its snapshots, and compares every table but the runtime's
-// own state of sending. The file may be in use: it is compared as it is now, in
-// a copy. The rebuilding begins as early as it can, to prove as much as it can.
-// An error is a fault that says nothing about the file.
+// own state of sending, and all that the file defines: triggers and indexes too. The file may be in
+// use: it is compared as it is now, in a copy. The rebuilding begins as early as it can, to prove
+// as much as it can. An error is a fault that says nothing about the file.
 func Verify(ctx context.Context, spec *Spec, file string, h *bus.History, temp string) (
 	*Verification, error) {
 	v := &Verification{Actor: spec.Name}
@@ -85,7 +85,24 @@ func Verify(ctx context.Context, spec *Spec, file string, h *bus.History, temp s
 		v.Verdict = VerdictHole
 		return v, nil
 	}
-	return v, v.compare(ctx, live, rebuilt)
+	empty := filepath.Join(temp, "empty.db")
+	if err := makeEmpty(ctx, spec, empty); err != nil {
+		return nil, err
+	}
+	if err := v.compare(ctx, live, empty, (*comparison).schema); err != nil || v.Difference != nil {
+		return v, err
+	}
+	return v, v.compare(ctx, live, rebuilt, (*comparison).run)
+}
+
+// makeEmpty makes a file that has the tables of a spec and no rows: what a
+// snapshot has lost of them was lost before it.
+func makeEmpty(ctx context.Context, spec *Spec, path string) error {
+	e, err := OpenEngine(ctx, spec, path)
+	if err != nil {
+		return err
+	}
+	return e.Close()
 }
 
 // rebuildFirst rebuilds from the first start whose messages retention does not
@@ -111,12 +128,14 @@ func (t *Target) rebuildFirst(ctx context.Context, h *bus.History, starts []*Sna
 	return nil, ErrNoStart
 }
 
-func (v *Verification) compare(ctx context.Context, live, rebuilt string) error {
-	c, err := openComparison(ctx, live, rebuilt)
+// compare takes a comparison of two files as the verdict.
+func (v *Verification) compare(ctx context.Context, live, other string,
+	how func(*comparison, context.Context) (*Difference, error)) error {
+	c, err := openComparison(ctx, live, other)
 	if err != nil {
 		return err
 	}
-	v.Difference, err = c.run(ctx)
+	v.Difference, err = how(c, ctx)
 	v.Tables, v.Rows = c.tables, c.rows
 	if err = errors.Join(err, c.close()); err != nil {
 		return fmt.Errorf("actors: verify %s: %w", v.Actor, err)

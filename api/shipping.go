@@ -153,6 +153,8 @@ type ListShipments struct {
 	Page
 	// State narrows the list when not empty.
 	State string `json:"state,omitempty"`
+	// Unsent narrows it to those that have units which are still to be sent.
+	Unsent bool `json:"unsent,omitempty"`
 }
 
 // Endpoint implements Query.

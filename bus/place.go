@@ -105,7 +105,8 @@ func (h streamView) From(ctx context.Context, seq uint64) (*Entry, error) {
 	return h.get(ctx, seq, jetstream.WithGetMsgSubject(">"))
 }
 
-func (h streamView) get(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*Entry, error) {
+func (h streamView) get(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*Entry,
+	error) {
 	m, err := h.GetMsg(ctx, seq, opts...)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil

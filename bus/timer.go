@@ -136,7 +136,8 @@ func (t *Timers) forward(m jetstream.Msg) error {
 	h := m.Headers()
 	due, err := time.Parse(time.RFC3339Nano, h.Get(HeaderDue))
 	if err != nil {
-		t.log.Error("timer without a due time", "actor", t.actor, "subject", m.Subject(), "err", err)
+		t.log.Error("timer without a due time", "actor", t.actor, "subject", m.Subject(), "err",
+			err)
 		return m.Term()
 	}
 	if left := time.Until(due); left > 0 {

@@ -10,6 +10,7 @@ import (
 // touches anything: sessions in JetStream survive it. One who exists already
 // is not given another role. ACCEPT M6 U4
 func TestDataDirectoryIsOnePlace(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := serve(t, data).ready()
 	users := func(role string) (token string) {

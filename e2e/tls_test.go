@@ -147,6 +147,7 @@ func tlsStream(s *shopper, web *http.Client, url, order string) {
 
 // Files that can't be used end the start before anything is made or served.
 func TestTLSFilesAreReadFirst(t *testing.T) {
+	t.Parallel()
 	certFile, keyFile, _ := certificate(t)
 	_, otherKey, _ := certificate(t)
 	for _, files := range [][2]string{{certFile, certFile}, {certFile, otherKey},

@@ -33,6 +33,7 @@ func fetch(url string) (status int, body string) {
 // The profiler has an address of its own, and the API does not serve it. What
 // would tell the command line, which may hold secrets, is not there.
 func TestProfiler(t *testing.T) {
+	t.Parallel()
 	addr := crashFreeAddr(t)
 	p := serve(t, t.TempDir(), "--pprof", addr).ready()
 	for path, want := range map[string]string{"/": "goroutine", "/goroutine?debug=1": "ordo/actors",
@@ -53,6 +54,7 @@ func TestProfiler(t *testing.T) {
 // ACCEPT M6 P1
 // A process that is started before its NATS waits for it.
 func TestStartWaitsForNATS(t *testing.T) {
+	t.Parallel()
 	n, addr := newCrashNATS(t), crashFreeAddr(t)
 	n.end(false)
 	p := start(t, "--log-format", "json", "serve", "--data", t.TempDir(), "--http", addr, "--nats",
@@ -74,6 +76,7 @@ func TestStartWaitsForNATS(t *testing.T) {
 // While it drains, a shop says that it is not ready and serves on, on new
 // connections as well. A second signal ends it at once.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir(), "--drain", "1h").ready()
 	terminate := func() {
 		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -106,6 +109,7 @@ func TestDrain(t *testing.T) {
 // The end of a shop answers those who wait for an order's next state, well
 // before their time is over.
 func TestEndAnswersLongPolls(t *testing.T) {
+	t.Parallel()
 	addr := crashFreeAddr(t)
 	p := serve(t, t.TempDir(), "--pprof", addr).ready()
 	s := p.shopper()
@@ -193,6 +197,7 @@ func TestBench(t *testing.T) {
 
 // The demo fills a shop, says what it did and ends.
 func TestDemoOnce(t *testing.T) {
+	t.Parallel()
 	out := runWith(t, "demo", "--once")
 	for _, want := range []string{"ordo demo, ready after", " orders offered: ", " placed, ",
 		"ada@example.com, grace@example.com (password "} {
@@ -207,6 +212,7 @@ func TestDemoOnce(t *testing.T) {
 
 // A part of the shop is audited only when that is asked for.
 func TestAuditOfAPart(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := serve(t, data, "--only", "goods", "--no-api")
 	if code := p.stop(); code != 0 {

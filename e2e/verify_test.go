@@ -109,6 +109,7 @@ func (p *process) life(g *till, n int) (all []*shopper, orders []api.Order) {
 // row that was changed is found and named, and a message that the stream has
 // lost is a hole.
 func TestVerifyAShop(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := serve(t, data).ready()
 	busy := make(chan struct{})
@@ -218,6 +219,7 @@ func streamLost(t *testing.T, data string) (seq uint64) {
 // ACCEPT M10 M9: after its streams were lost a shop is rebuilt from the
 // snapshots that it took of that cut; a domain is seen as it was.
 func TestVerifyAfterTheStreamsAreLost(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := serve(t, data).ready()
 	p.life(p.till(), 6)

@@ -95,7 +95,8 @@ func readChange(it *sqlite.ChangesetIterator, op *sqlite.ChangesetOperation, col
 }
 
 // readValues reads the columns that a change has.
-func readValues(get func(int) (sqlite.Value, error), columns []string, n int) (map[string]any, error) {
+func readValues(get func(int) (sqlite.Value, error), columns []string, n int) (map[string]any,
+	error) {
 	values := map[string]any{}
 	for i := range min(n, len(columns)) {
 		v, err := get(i)

@@ -28,8 +28,8 @@ type Row interface {
 // and kept by their text, which must therefore be constant. It belongs to one
 // goroutine at a time. Arguments of LIMIT, and those that a column equals in a
 // statement with ORDER BY or JOIN, are written +?: for a bare ? SQLite plans
-// such a statement anew at every run, which takes longer than running it. It goes past database/sql, which would add half again
-// to the time of each statement.
+// such a statement anew at every run, which takes longer than running it. It goes past
+// database/sql, which would add half again to the time of each statement.
 type Conn struct {
 	c   *sqlite.Conn
 	row row

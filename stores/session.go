@@ -193,7 +193,8 @@ func (s *Sessions) Get(ctx context.Context, token string) (Session, error) {
 		return Session{}, noSession()
 	}
 	if s.held.Load() {
-		return Session{}, api.Refuse(api.CodeUnavailable, "it is not known yet which sessions have ended")
+		return Session{},
+			api.Refuse(api.CodeUnavailable, "it is not known yet which sessions have ended")
 	}
 	return sess, nil
 }

@@ -139,16 +139,17 @@ func busyRest(err error) time.Duration {
 // Publish renames a finished file or directory and has both its contents and
 // its name reach the disk.
 func Publish(from, to string) error {
-	if err := syncPath(from); err != nil {
+	if err := Sync(from); err != nil {
 		return err
 	}
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncPath(filepath.Dir(to))
+	return Sync(filepath.Dir(to))
 }
 
-func syncPath(path string) error {
+// Sync has the contents of a file, or the names in a directory, reach the disk.
+func Sync(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err

@@ -114,7 +114,8 @@ func (a *Actor) Tick() {
 
 func (a *Actor) deliver(id, verb string, m any) {
 	a.T.Helper()
-	a.Apply(actors.Delivery{Subject: bus.MailboxSubject(a.spec.Name, verb), ID: id, Body: api.Raw(m)})
+	a.Apply(actors.Delivery{Subject: bus.MailboxSubject(a.spec.Name, verb), ID: id,
+		Body: api.Raw(m)})
 }
 
 // Apply hands deliveries to the actor as one batch, with the next sequence

@@ -108,7 +108,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	a := &audit{books: books{files: map[string]string{}, bound: o.Bound,
 		reading: o.Reading},
 		result: Result{Deviations: []Deviation{}, Missing: []string{}, Damaged: []Damage{},
-			Warnings: []string{}, Checks: []string{}, LeftOut: []string{}, Orders: map[string]int64{}}}
+			Warnings: []string{}, Checks: []string{}, LeftOut: []string{},
+			Orders: map[string]int64{}}}
 	if a.bound == 0 {
 		a.bound = Bound
 	}

@@ -173,7 +173,8 @@ func (s *settling) read(ctx context.Context, ch channel) (err error) {
 		}
 		s.moving[m.order] = true
 		return nil
-	}, `SELECT s.first + m.key, coalesce(m.value ->> '$.body.order', ''), m.value ->> 'subject', s.at
+	}, `SELECT s.first + m.key, coalesce(m.value ->> '$.body.order', ''), m.value ->> 'subject',
+		s.at
 		FROM _sent s, json_each(s.messages) m
 		WHERE s.receiver = ?1 AND s.last > ?2 AND s.first <= ?3
 			AND s.first + m.key > ?2 AND s.first + m.key <= ?3`, bus.Address(ch.to), lo, hi)
@@ -182,7 +183,8 @@ func (s *settling) read(ctx context.Context, ch channel) (err error) {
 	}
 	if underWay {
 		s.deviate(channels, "", ch.from+"._sent "+ch.to, fmt.Sprintf(
-			"%d messages after number %d are gone, and %s has not handled them", hi-lo-seen, lo, ch.to))
+			"%d messages after number %d are gone, and %s has not handled them", hi-lo-seen, lo,
+			ch.to))
 		return nil
 	}
 	// They were pruned meanwhile.

@@ -69,11 +69,13 @@ var checks = [...]check{
 		SELECT h.order_id, 'goods.hold ' || h.order_id,
 			printf('%s for an order that is %s', h.state, coalesce(o.state, 'unknown'))
 		FROM goods.hold h LEFT JOIN "order".orders o ON o.id = h.order_id
-		WHERE o.id IS NULL OR o.user <> h.user_id OR NOT (h.state = 'held' AND o.state IN ('pending', 'placed', 'closing')
+		WHERE o.id IS NULL OR o.user <> h.user_id OR NOT (h.state = 'held'
+			AND o.state IN ('pending', 'placed', 'closing')
 			OR h.state = 'sold' AND o.state = 'paid')`},
 	{"held", []string{"goods", "order"}, `
 		-- Every order that is placed, closing or paid holds or has bought exactly its lines.
-		WITH book AS (SELECT o.id, j.value ->> 'sku' AS sku, j.value ->> 'quantity' AS want, 0 AS have
+		WITH book AS (SELECT o.id, j.value ->> 'sku' AS sku, j.value ->> 'quantity' AS want,
+			0 AS have
 				FROM "order".orders o, json_each(o.lines) j
 				WHERE o.state IN ('placed', 'closing', 'paid')
 			UNION ALL SELECT h.order_id, j.value ->> 'sku', 0, j.value ->> 'quantity'

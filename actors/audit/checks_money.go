@@ -290,7 +290,8 @@ var moneyChecks = [...]check{
 			'%d seats, %d enrolled, %d waiting; its enrolments are %d and %d', sum(seats),
 			sum(enrolled), sum(waiting), sum(book_enrolled), sum(book_waiting))
 		FROM book GROUP BY sku HAVING sum(enrolled) <> sum(book_enrolled)
-			OR sum(waiting) <> sum(book_waiting) OR sum(enrolled) > sum(seats) AND sum(seats) >= 0`},
+			OR sum(waiting) <> sum(book_waiting) OR sum(enrolled) > sum(seats)
+				AND sum(seats) >= 0`},
 	{"shipments", []string{"shipping", "order"}, `
 		-- Every paid order with something to ship has a shipment, and no other.
 		SELECT s.order_id, 'shipping.shipment ' || s.order_id,
@@ -345,7 +346,8 @@ var moneyChecks = [...]check{
 		-- Money that came and went stands in the journal.
 		WITH book AS (SELECT order_id AS id, iif(kind = 'pay', 'paid or late', 'refunded') AS type,
 				1 AS logged, 0 AS told FROM payment.log
-			UNION ALL SELECT order_id, iif(type = 'payment.refunded', 'refunded', 'paid or late'), 0, 1
+			UNION ALL SELECT order_id, iif(type = 'payment.refunded', 'refunded', 'paid or late'),
+				0, 1
 				FROM journal.entry
 				WHERE type IN ('payment.paid', 'payment.late', 'payment.refunded'))
 		SELECT id, 'journal.entry payment ' || type, printf('%d events, %d rows in the pay log',
@@ -358,6 +360,7 @@ var moneyChecks = [...]check{
 				FROM "order".refund WHERE state IN ('done', 'denied', 'failed')
 			UNION ALL SELECT order_id, type, 0, 1 FROM journal.entry
 				WHERE type IN ('order.refunded', 'order.refund-denied', 'order.refund-failed'))
-		SELECT id, 'journal.entry ' || type, printf('%d events for %d refunds', sum(told), sum(made))
+		SELECT id, 'journal.entry ' || type, printf('%d events for %d refunds', sum(told),
+			sum(made))
 		FROM book GROUP BY id, type HAVING sum(made) <> sum(told)`},
 }

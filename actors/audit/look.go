@@ -164,7 +164,8 @@ func (l *look) at(ctx context.Context, orders []string) (*seen, error) {
 	all := ordersOf(s.found)
 	wrong, err := l.settle(ctx, c, &s.found, new(int))
 	rest := ordersOf(s.found)
-	s.moving = slices.DeleteFunc(all, func(order string) bool { return slices.Contains(rest, order) })
+	s.moving = slices.DeleteFunc(all,
+		func(order string) bool { return slices.Contains(rest, order) })
 	s.found = append(s.found, wrong...)
 	return s, err
 }

@@ -41,7 +41,8 @@ func (s *Standing) round(ctx context.Context) (err error) {
 	})
 	r := &s.report
 	took := max(time.Since(began), time.Millisecond)
-	s.size = max(leastOrders, min(lookOrders, 2*s.size, int(float64(s.size)*float64(roundTakes)/float64(took))))
+	s.size = max(leastOrders,
+		min(lookOrders, 2*s.size, int(float64(s.size)*float64(roundTakes)/float64(took))))
 	r.At, r.TookMicros = api.TimeOf(time.Now()), took.Microseconds()
 	r.Orders, r.Moving, r.Behind = len(p.orders), len(seen.moving), p.behind
 	r.Rounds++

@@ -156,10 +156,15 @@ func NewStanding(cfg StandingConfig) *Standing {
 	return s
 }
 
-// plan makes the units of what can be checked.
+// plan makes the units of what can be checked. Those that were there before keep
+// their time.
 func (s *Standing) plan() {
+	due := map[string]time.Time{}
+	for _, u := range s.units {
+		due[u.name] = u.next
+	}
 	add := func(name string, every time.Duration, run func(context.Context) error) {
-		s.units = append(s.units, &unit{name: name, every: every, run: run})
+		s.units = append(s.units, &unit{name: name, every: every, next: due[name], run: run})
 	}
 	rules := s.books.rules()
 	s.units, s.report.LeftOut = nil, []string{}
@@ -186,11 +191,11 @@ func (s *Standing) plan() {
 		}
 	}
 	for actor, path := range s.books.files {
-		add("pages of "+actor, pagesEvery, func(ctx context.Context) error {
-			return s.pages(ctx, actor, path)
-		})
-		// The actor has read them when it started.
-		s.units[len(s.units)-1].next = time.Now().Add(pagesEvery)
+		name := "pages of " + actor
+		if _, known := due[name]; !known {
+			due[name] = time.Now().Add(pagesEvery) // the actor has read them when it started
+		}
+		add(name, pagesEvery, func(ctx context.Context) error { return s.pages(ctx, actor, path) })
 	}
 }
 

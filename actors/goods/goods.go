@@ -353,8 +353,8 @@ func checkLines(m *api.ReserveStock) error {
 			return invalid(fmt.Sprintf("lines[%d].quantity", i), "not a number of 1 to %d",
 				api.MaxQuantity)
 		case !isPrice(l.Price):
-			return invalid(fmt.Sprintf("lines[%d].price", i), "not an amount of 0 to %d in a currency",
-				api.MaxAmount)
+			return invalid(fmt.Sprintf("lines[%d].price", i),
+				"not an amount of 0 to %d in a currency", api.MaxAmount)
 		}
 	}
 	return nil
@@ -385,7 +385,8 @@ func checkWants(m *api.ReserveStock, w *wantList) error {
 		return refuse(api.CodePriceChanged, "%d prices have changed", len(changes), changes)
 	}
 	if limits != nil {
-		return refuse(api.CodeLimitExceeded, "%d SKUs are over a purchase limit", len(limits), limits)
+		return refuse(api.CodeLimitExceeded, "%d SKUs are over a purchase limit", len(limits),
+			limits)
 	}
 	if short != nil {
 		return refuse(api.CodeOutOfStock, "%d SKUs are short of stock", len(short), short)
@@ -434,8 +435,9 @@ func snapshots(m *api.ReserveStock, w *wantList) (json.RawMessage, error) {
 	}
 	data := api.Raw(api.Reserved{Lines: lines})
 	if len(data) > api.MaxMessage-answerRoom {
-		return nil, api.Refuse(api.CodeTooLarge, "the texts of these lines are too long for one order").
-			At("lines")
+		return nil,
+			api.Refuse(api.CodeTooLarge, "the texts of these lines are too long for one order").
+				At("lines")
 	}
 	return data, nil
 }

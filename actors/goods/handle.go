@@ -301,8 +301,9 @@ func lock(tx *actors.Tx, m *api.ReserveStock, w *wantList) error {
 		s := &w.skus[i]
 		lines[i] = s.held
 		if s.Policy == api.PolicyOrder {
-			if err := change(tx, api.StockEntry{SKU: s.SKU, Kind: api.LedgerLock, Locked: s.Quantity,
-				Cause: m.Order}); err != nil {
+			if err := change(tx,
+				api.StockEntry{SKU: s.SKU, Kind: api.LedgerLock, Locked: s.Quantity,
+					Cause: m.Order}); err != nil {
 				return err
 			}
 		}
@@ -386,7 +387,8 @@ func (c *holdReader) read(r actors.Row) error {
 
 // keepHold writes what has become of a hold's lines.
 func keepHold(tx *actors.Tx, order string, h *hold) error {
-	_, err := tx.Exec(`UPDATE hold SET lines = ? WHERE order_id = ? AND step = ? AND occurrence = ?`,
+	_, err := tx.Exec(`UPDATE hold SET lines = ? WHERE order_id = ? AND step = ?
+		AND occurrence = ?`,
 		string(api.Raw(h.lines)), order, h.step, h.occurrence)
 	return err
 }

@@ -38,7 +38,7 @@ func newStreams(t *testing.T) *streams {
 	t.Cleanup(nc.Close)
 	js, err := bus.NewJetStream(nc, func(*nats.Msg, error) {})
 	if err == nil {
-		err = bus.Setup(t.Context(), js)
+		err = bus.Setup(t.Context(), js, 0)
 	}
 	if err != nil {
 		t.Fatal(err)

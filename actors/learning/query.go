@@ -28,7 +28,8 @@ func getCourse(v *actors.View, q *api.GetCourse) (*api.Course, error) {
 // checkEnrolled answers the courses that putCourses would refuse.
 func checkEnrolled(v *actors.View, q *api.CheckSeats) (*api.CourseList, error) {
 	if len(q.Courses) > api.MaxCourses {
-		return nil, api.Refuse(api.CodeTooLarge, "more than %d courses", api.MaxCourses).At("courses")
+		return nil,
+			api.Refuse(api.CodeTooLarge, "more than %d courses", api.MaxCourses).At("courses")
 	}
 	list := &api.CourseList{Courses: []api.Course{}}
 	for i := range q.Courses {

@@ -68,6 +68,20 @@ func (o *order) reserve(r *api.Refund) {
 	o.backPoints += r.Points
 }
 
+// take reserves a refund's units with the parts that it was given before.
+func (o *order) take(r *api.Refund) {
+	for i := range r.Lines {
+		w := &r.Lines[i]
+		l := &o.Lines[w.Line]
+		l.Refunded += w.Quantity
+		l.RefundedAmount += w.Amount
+	}
+	o.changed = true
+	o.Refunded.Amount += r.Amount.Amount
+	o.backBalance += r.Balance.Amount
+	o.backPoints += r.Points
+}
+
 // release takes back what reserve did, because nothing goes back after all.
 func (o *order) release(r *api.Refund) {
 	for i := range r.Lines {

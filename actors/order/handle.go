@@ -94,7 +94,7 @@ func newOrder(m *api.SubmitOrder, c *api.ConfigureOrders, subtotal int64) *order
 func submittedAgain(tx *actors.Tx, m *api.SubmitOrder) error {
 	var hash string
 	err := tx.Row(`SELECT body_hash FROM orders WHERE id = ?`, m.Order).Scan(&hash)
-	if err == nil && hash != m.BodyHash {
+	if err == nil && hash != "" && hash != m.BodyHash { // empty: made again after a repair
 		return api.Refuse(api.CodeTokenReused,
 			"the checkout was submitted before with other contents").At("token")
 	}

@@ -79,7 +79,8 @@ func cover(tx *actors.Tx, o *order) error {
 		short[l.SKU] -= n
 		if unsold > 0 {
 			r.Reason = "sold out"
-			r.Lines = append(r.Lines, api.RefundLine{Line: i, SKU: l.SKU, Quantity: unsold, Keep: true})
+			r.Lines = append(r.Lines,
+				api.RefundLine{Line: i, SKU: l.SKU, Quantity: unsold, Keep: true})
 		}
 		if n > unsold {
 			r.Lines = append(r.Lines, api.RefundLine{Line: i, SKU: l.SKU, Quantity: n - unsold})

@@ -473,36 +473,3 @@ func TestTotalChangedByCoupon(t *testing.T) {
 		}
 	}
 }
-
-// ACCEPT S8: a do that answers after its undo was asked for is recorded, but
-// changes nothing, whether it was done or refused.
-func TestLateAnswer(t *testing.T) {
-	for _, late := range []any{nil, api.Refuse(api.CodeUndone, "undone before")} {
-		b := newBench(t)
-		m := b.full()
-		b.submit(m)
-		b.reserve(m)
-		b.answer(result(m, "coupon.redeem", api.Refuse(api.CodeCouponUsed, "used")))
-		for range 2 {
-			b.answer(result(m, "wallet.debit", late))
-			b.wantSent()
-			b.wantStates(m, "goods.reserve=undoing coupon.redeem=refused wallet.debit=undoing")
-		}
-		for range 2 {
-			b.answer(undone(m, "wallet.debit"))
-			b.answer(undone(m, "goods.reserve"))
-			b.wantSent()
-		}
-		b.answer(result(m, "wallet.debit", late))
-		b.wantStates(m, "goods.reserve=undone coupon.redeem=refused wallet.debit=undone")
-		b.wantReason(m, api.OrderRefused, api.CodeCouponUsed)
-		var list api.StepList
-		if refusal := b.Ask(&api.GetSteps{Order: m.Order}, &list); refusal != nil {
-			t.Fatal(refusal)
-		}
-		if s := list.Steps[2]; s.AnsweredAt != api.TimeOf(b.Now) || s.Attempts != 1 ||
-			(s.Refusal != nil) != (late != nil) {
-			t.Errorf("late step is %+v", s)
-		}
-	}
-}

@@ -185,7 +185,8 @@ func tooEarly(tx *actors.Tx, o *order, p phase) (early bool, err error) {
 			continue
 		}
 		if err = tx.Row(`SELECT EXISTS (SELECT 1 FROM steps WHERE order_id = ? AND name = ?
-			AND occurrence = 0 AND state = 'asked')`, o.ID, s.after).Scan(&early); err != nil || early {
+			AND occurrence = 0 AND state = 'asked')`, o.ID, s.after).Scan(&early); err != nil ||
+			early {
 			return early, err
 		}
 	}
@@ -423,6 +424,11 @@ func insertRefund(tx *actors.Tx, o *order, r *api.Refund, state string) error {
 	o.reserve(r)
 	o.refunds++
 	r.Order, r.User, r.Number, r.State, r.Asked = o.ID, o.User, o.refunds, state, tx.Now()
+	return writeRefund(tx, r)
+}
+
+// writeRefund writes a new refund.
+func writeRefund(tx *actors.Tx, r *api.Refund) error {
 	_, err := tx.Exec(`INSERT INTO refund (id, order_id, user, number, state, currency, money,
 		balance, points, asked_by, reason, decided_by, asked, decided, lines)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,

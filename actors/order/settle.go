@@ -19,6 +19,9 @@ func settleOrder(tx *actors.Tx, m *api.SettleOrder) error {
 		return err
 	}
 	o, err := load(tx, m.Order)
+	if errors.Is(err, sql.ErrNoRows) && m.Lost != nil {
+		return remake(tx, m.Lost)
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return errors.Join(settleUnknown(tx, m), tellSettled(tx, m, ""))
 	}
@@ -65,6 +68,150 @@ func checkSettle(m *api.SettleOrder) error {
 	for i, f := range m.Found {
 		if stepNamed(f.Name) < 0 {
 			return invalid(fmt.Sprintf("found[%d].step", i), "there is no step %q", f.Name)
+		}
+	}
+	if m.Lost == nil {
+		return nil
+	}
+	return checkLost(m.Order, m.Lost)
+}
+
+func checkLost(id string, m *api.LostOrder) error {
+	o := &m.Order
+	switch {
+	case o.ID != id:
+		return invalid("lost.order.id", "is another order's")
+	case len(o.Lines) == 0 || len(o.Lines) > api.MaxLines:
+		return invalid("lost.order.lines", "must be 1 to %d", api.MaxLines)
+	case o.State != api.OrderPaid && (o.State != api.OrderPlaced || o.ExpiresAt == 0 ||
+		len(m.Refunds) > 0):
+		return invalid("lost.order.state", "can't be %q, so and with %d refunds", o.State,
+			len(m.Refunds))
+	}
+	for i, r := range m.Refunds {
+		at := fmt.Sprintf("lost.refunds[%d].", i)
+		switch {
+		case r.Order != id || r.Number != i+1:
+			return invalid(at+"number", "is another one's")
+		case r.State == api.RefundRunning:
+			return invalid(at+"state", "nobody knows how far it has come")
+		}
+		for _, l := range r.Lines {
+			if l.Line < 0 || l.Line >= len(o.Lines) {
+				return invalid(at+"lines", "the order has %d lines", len(o.Lines))
+			}
+		}
+	}
+	return nil
+}
+
+// remake makes an order again that this file has lost. All its steps are asked
+// for once more, which participants answer as they did, or do if they have not;
+// so a placed order that was paid meanwhile becomes paid. Its token is lost too:
+// who submits it again is told of the order that it became.
+func remake(tx *actors.Tx, m *api.LostOrder) error {
+	c, err := configured(tx)
+	if err != nil {
+		return err
+	}
+	o := &order{Order: m.Order, expiry: c.ExpirySeconds, deadline: tx.Now(), again: true}
+	o.State = api.OrderPending
+	o.Refunded = api.Money{Currency: o.Total.Currency}
+	if _, err := insert(tx, o, "lost-"+o.ID); err != nil {
+		return err
+	}
+	if err := tx.Row(`SELECT n FROM orders WHERE id = ?`, o.ID).Scan(&o.n); err != nil {
+		return err
+	}
+	if o.State, o.deadline = m.Order.State, 0; o.State == api.OrderPlaced {
+		o.deadline = o.ExpiresAt
+	}
+	couponBack := false
+	for i := range m.Refunds {
+		if err := remakeRefund(tx, o, &m.Refunds[i]); err != nil {
+			return err
+		}
+		couponBack = couponBack || m.Refunds[i].Coupon != ""
+	}
+	o.refund = nil
+	if err := save(tx, o); err != nil {
+		return err
+	}
+	for i := range steps {
+		s := &steps[i]
+		if s.phase > fulfil || s.phase == fulfil && o.State != api.OrderPaid || !s.used(o) {
+			continue
+		}
+		state := api.StepAsked
+		switch {
+		case s.phase == collect && o.State == api.OrderPaid:
+			state = api.StepDone
+		case s.name == stepRedeem && couponBack:
+			state = api.StepUndone
+		}
+		if err := remakeStep(tx, o, s, state, nil); err != nil {
+			return err
+		}
+	}
+	return tx.Wake(o.ID, &o.Order)
+}
+
+// remakeStep writes a step of the order, or of the refund at hand, that this file
+// has lost, and asks for it when its state is that.
+func remakeStep(tx *actors.Tx, o *order, s *step, state string, problem *api.Error) error {
+	of := api.Step{Order: o.ID, Name: s.name}
+	if o.refund != nil {
+		of.Occurrence = o.refund.Number
+	}
+	var answered api.Time
+	if state != api.StepAsked {
+		answered = tx.Now()
+	}
+	if _, err := tx.Exec(`INSERT INTO steps (order_id, name, occurrence, state, attempts,
+		asked_at, answered_at, refusal) VALUES (?, ?, ?, ?, 1, ?, ?, ?)`, o.ID, s.name,
+		of.Occurrence, state, tx.Now(), answered, jsonOrNull(problem)); err != nil {
+		return err
+	}
+	if state != api.StepAsked {
+		return nil
+	}
+	return tx.Send(s.do(o, of))
+}
+
+// remakeRefund writes a refund that this file has lost, with the parts that were
+// told of it, and the steps that it had.
+func remakeRefund(tx *actors.Tx, o *order, r *api.Refund) error {
+	o.refund, o.refunds = r, r.Number
+	if r.State == api.RefundAsked || r.State == api.RefundDone {
+		o.take(r)
+	}
+	if err := errors.Join(writeRefund(tx, r), saveRefund(tx, r)); err != nil {
+		return err
+	}
+	if r.State != api.RefundDone && r.State != api.RefundFailed {
+		return nil
+	}
+	last, money := giveBack, api.StepDone
+	recalled := api.StepDone
+	if r.State == api.RefundFailed {
+		last, money = repay, api.StepRefused
+		if len(o.recalled()) > 0 {
+			recalled = api.StepUndone
+		}
+	}
+	for i := range steps {
+		s, state, problem := &steps[i], api.StepDone, (*api.Error)(nil)
+		if s.phase < recall || s.phase > last || !s.used(o) {
+			continue
+		}
+		switch s.phase {
+		case recall:
+			state = recalled
+		case repay:
+			state, problem = money, r.Problem
+		}
+		if err := remakeStep(tx, o, s, state, problem); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -81,7 +81,8 @@ func openAttempt(tx *actors.Tx, m *api.OpenAttempt) error {
 		FROM payment WHERE order_id = ?1 AND user = ?2`, m.Order, m.User).
 		Scan(&a.payState, &a.Amount.Amount, &a.Amount.Currency, &a.ExpiresAt, &tries, &current)
 	if errors.Is(err, actors.ErrNoRows) {
-		return api.Refuse(api.CodeNotFound, "there is no payment of order %.64s", m.Order).At("order")
+		return api.Refuse(api.CodeNotFound, "there is no payment of order %.64s",
+			m.Order).At("order")
 	}
 	if err != nil {
 		return err
@@ -139,7 +140,8 @@ func replace(tx *actors.Tx, old, a *attempt, tries int) error {
 }
 
 func tooMany() error {
-	return api.Refuse(api.CodeLimitExceeded, "the order had %d attempts", api.MaxAttempts).At("order")
+	return api.Refuse(api.CodeLimitExceeded, "the order had %d attempts",
+		api.MaxAttempts).At("order")
 }
 
 // begin writes a new attempt, and has the gateway open it where only that knows
@@ -316,7 +318,8 @@ func closePayment(tx *actors.Tx, m *api.ClosePayment) error {
 	// Delays are few, because each is a class of its own; one that is longer,
 	// before the time limit, is left to the sweep.
 	if wait := time.Duration(deadline - tx.Now()); wait <= seconds(c.MarginSeconds) {
-		return tx.SendAfter("release", wait, "release-"+m.Order, &api.ReleasePayment{Order: m.Order})
+		return tx.SendAfter("release", wait, "release-"+m.Order,
+			&api.ReleasePayment{Order: m.Order})
 	}
 	return nil
 }

@@ -25,7 +25,8 @@ func noteTrade(tx *actors.Tx, m *api.NoteTrade) error {
 	}
 	a, err := load(tx, t.Attempt)
 	if errors.Is(err, actors.ErrNoRows) {
-		if err := report(tx, about(t, api.IncidentUnknown, "no such attempt was opened")); err != nil {
+		if err := report(tx,
+			about(t, api.IncidentUnknown, "no such attempt was opened")); err != nil {
 			return err
 		}
 		return tx.Reply(&api.Noted{Result: api.NotedIncident})
@@ -189,7 +190,8 @@ func (a *attempt) standing() string {
 func knownTrade(tx *actors.Tx, a *attempt, t *api.Trade, e *api.PayLogEntry) (string, error) {
 	var owner string
 	if err := tx.Row(`SELECT attempt FROM log WHERE kind = 'pay' AND provider = ?
-		AND iif(kind = 'pay', trade_no, refund) = ?`, e.Provider, e.TradeNo).Scan(&owner); err != nil {
+		AND iif(kind = 'pay', trade_no, refund) = ?`, e.Provider,
+		e.TradeNo).Scan(&owner); err != nil {
 		return "", err
 	}
 	if owner == a.ID {

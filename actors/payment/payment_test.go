@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -464,63 +463,4 @@ func TestNoticeBeforeOpen(t *testing.T) {
 	b.outcome("qry-"+m.ID+"-1", paid)
 	b.wantAnswers("done")
 	b.wantKept(order, due)
-}
-
-// ACCEPT Y3: what does not fit the attempt is an incident, once, and changes
-// nothing.
-func TestMisfits(t *testing.T) {
-	b := newBench(t)
-	order := b.collect()
-	a := b.page(order)
-	for _, c := range []struct {
-		kind   string
-		change func(*api.Trade)
-	}{
-		{api.IncidentAmount, func(m *api.Trade) { m.Amount.Amount-- }},
-		{api.IncidentAmount, func(m *api.Trade) { m.Amount.Currency = "EUR" }},
-		{api.IncidentAmount, func(m *api.Trade) { m.Amount = api.Money{} }},
-		{api.IncidentAmount, func(m *api.Trade) { m.Amount.Amount++; m.State = api.TradeClosed }},
-		{api.IncidentUnknown, func(m *api.Trade) { m.Provider = api.PayStripe }},
-		{api.IncidentUnknown, func(m *api.Trade) { m.Attempt = "another app's" }},
-	} {
-		bad := b.trade(a, api.TradePaid)
-		c.change(&bad)
-		before := b.incidents()
-		for range 3 {
-			if got := b.notice(bad); got != api.NotedIncident {
-				t.Errorf("%+v is noted %s", bad, got)
-			}
-			b.wantAnswers()
-		}
-		b.wantIncidents(append(before, c.kind)...)
-		b.want(order, api.PaymentOpen)
-	}
-	if got := b.pay(a); got != api.NotedPaid {
-		t.Errorf("then the right one is %s", got)
-	}
-	b.wantKept(order, due)
-}
-
-// ACCEPT Y3: a malformed notice is refused with its place.
-func TestBadNotices(t *testing.T) {
-	b := newBench(t)
-	a := b.page(b.collect())
-	for place, change := range map[string]func(*api.Trade){
-		"provider": func(m *api.Trade) { m.Provider = "" },
-		"attempt":  func(m *api.Trade) { m.Attempt = strings.Repeat("a", 300) },
-		"trade_no": func(m *api.Trade) { m.TradeNo = strings.Repeat("1", 300) },
-		"ref":      func(m *api.Trade) { m.Ref = strings.Repeat("1", 300) },
-		"amount":   func(m *api.Trade) { m.Amount.Amount = -1 },
-		"refunded": func(m *api.Trade) { m.Refunded.Amount = api.MaxAmount + 1 },
-		"paid_at":  func(m *api.Trade) { m.PaidAt = -1 },
-		"state":    func(m *api.Trade) { m.State = "TRADE_SUCCESS" },
-	} {
-		bad := b.trade(a, api.TradePaid)
-		change(&bad)
-		r := b.Edge(b.next(), &api.NoteTrade{Trade: bad})
-		if r.Refusal == nil || r.Refusal.Code != api.CodeInvalid || r.Refusal.Place != place {
-			t.Errorf("%s: %+v", place, r.Refusal)
-		}
-	}
-	b.want(a.Order, api.PaymentOpen)
 }

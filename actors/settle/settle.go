@@ -111,7 +111,7 @@ func Cannot(state string, all []Difference) string {
 		case state == "" && paid:
 			return "it is paid, and the order's file does not know it: see its payment, and " +
 				"refund it at the provider or restore a newer file of order"
-		case state == "" && !undoable(d.Name):
+		case state == "" && !Undoable(d.Name):
 			return d.Name + " was done for it, and the order's file does not know it"
 		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
 			return "it is paid, and the payment's file does not know it: see the order's trade at " +
@@ -119,15 +119,15 @@ func Cannot(state string, all []Difference) string {
 		case d.Own == api.StepDone && d.State != "" && state == api.OrderPaid &&
 			d.State != api.StepAsked:
 			return d.Name + " was undone of a paid order"
-		case d.Own == "" && d.State == api.StepDone && state != "" && !undoable(d.Name) && !paid:
+		case d.Own == "" && d.State == api.StepDone && state != "" && !Undoable(d.Name) && !paid:
 			return d.Name + " was done, and the order's file does not know why"
 		}
 	}
 	return ""
 }
 
-// undoable tells whether a step can be undone without a refund.
-func undoable(step string) bool {
+// Undoable tells whether a step can be undone without a refund.
+func Undoable(step string) bool {
 	return slices.Contains([]string{"goods.reserve", "coupon.redeem", "wallet.debit",
 		"payment.collect"}, step)
 }

@@ -36,7 +36,8 @@ func create(tx *actors.Tx, m *api.CreateShipment) error {
 		if len(p.Lines) == 0 {
 			return nil, nil
 		}
-		if _, err := tx.Exec(`INSERT INTO shipment (order_id, user_id, state, address, lines, created)
+		if _, err := tx.Exec(`INSERT INTO shipment (order_id, user_id, state, address, lines,
+			created)
 			VALUES (?, ?, 'created', ?, ?, ?)`, m.Order, m.User, string(api.Raw(&m.Address)),
 			string(api.Raw(p.Lines)), p.Created); err != nil {
 			return nil, err

@@ -23,6 +23,9 @@ const (
 	listAll = columns + `WHERE n > ? ORDER BY n LIMIT +?`
 	byState = columns + `INDEXED BY shipment_state WHERE n > ? AND state = +?
 		ORDER BY n LIMIT +?`
+	// The text that it looks for is in no string: there its quotes are escaped.
+	byUnsent = columns + `INDEXED BY shipment_unsent WHERE n > ?1 AND instr(lines, '"unsent":') > 0
+		AND (?2 = '' OR +state = ?2) ORDER BY n LIMIT +?3`
 )
 
 // listShipments answers a page of shipments; large ones make it shorter.
@@ -36,7 +39,9 @@ func listShipments(v *actors.View, q *api.ListShipments) (*api.ShipmentList, err
 		return nil, err
 	}
 	query, args := listAll, []any{after, q.Size() + 1}
-	if q.State != "" {
+	if q.Unsent {
+		query, args = byUnsent, []any{after, q.State, q.Size() + 1}
+	} else if q.State != "" {
 		query, args = byState, []any{after, q.State, q.Size() + 1}
 	}
 	list, bytes, last := &api.ShipmentList{Shipments: []api.Shipment{}}, 0, int64(0)

@@ -4,7 +4,7 @@
 package shipping
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -18,6 +18,11 @@ import (
 //go:embed schema.sql
 var schema string
 
+// migrations are the later versions of the tables.
+//
+//go:embed 0*.sql
+var migrations embed.FS
+
 // Spec describes the shipping actor. Row L3.
 func Spec() *actors.Spec {
 	return &actors.Spec{
@@ -25,6 +30,7 @@ func Spec() *actors.Spec {
 		Version:     "1.0.0",
 		Description: "Shipments of paid orders, until they are received.",
 		Schema:      schema,
+		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(configure),
 			actors.On(create),

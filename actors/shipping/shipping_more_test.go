@@ -40,6 +40,7 @@ func TestRestoreAfterAFailedRefund(t *testing.T) {
 	mug, shirt := line("mug", 1), line("shirt", 2)
 	a := given(t)
 	create(a, "ord_1")
+	create(a, "ord_0", api.ShipLine{SKU: `"unsent":`, Name: `"unsent":1`, Quantity: 1}) // it is not
 	cancel(a, "ord_1", 1, take("shirt", 1))
 	wantTook(a, take("shirt", 1))
 	cancel(a, "ord_1", 1, take("shirt", 1)) // told twice
@@ -63,6 +64,9 @@ func TestRestoreAfterAFailedRefund(t *testing.T) {
 	unsent := shirt
 	unsent.Quantity, unsent.Unsent = 0, 2
 	wantState(a, "ord_1", api.ShipmentShipped, mug, unsent)
+	wantUnsent(a, "", "ord_1")
+	wantUnsent(a, api.ShipmentShipped, "ord_1")
+	wantUnsent(a, api.ShipmentReceived)
 	sent := api.Step{Order: "ord_1", Name: "shipping.cancel", Occurrence: 9}
 	a.From("order", &api.CancelShipment{Step: sent, Lines: []api.RecallLine{
 		{SKU: "shirt", Quantity: 1, Returned: true}}}) // that is not the one to be sent
@@ -74,4 +78,21 @@ func TestRestoreAfterAFailedRefund(t *testing.T) {
 	cancel(a, "ord_1", 5, take("shirt", 2))
 	wantTook(a, take("shirt", 1))
 	wantState(a, "ord_1", api.ShipmentShipped, mug)
+	wantUnsent(a, "")
+}
+
+// wantUnsent checks the list of shipments that have units to be sent.
+func wantUnsent(a *actorstest.Actor, state string, orders ...string) {
+	a.T.Helper()
+	var list api.ShipmentList
+	if r := a.Ask(&api.ListShipments{State: state, Unsent: true}, &list); r != nil {
+		a.T.Fatal(r)
+	}
+	var got []string
+	for _, p := range list.Shipments {
+		got = append(got, p.Order)
+	}
+	if !slices.Equal(got, orders) {
+		a.T.Errorf("unsent are %v, want %v", got, orders)
+	}
 }

@@ -158,7 +158,8 @@ func (w *world) checkBody(o *anOrder, m *api.SubmitOrder, e *ended) {
 	}
 	for i, l := range m.Lines {
 		if k := e.Lines[i]; k.SKU != l.SKU || k.Quantity != l.Quantity || k.Price != l.Price {
-			w.broken("body", "line %d of %s became %d %s at %s", i, o.name, k.Quantity, k.SKU, k.Price)
+			w.broken("body", "line %d of %s became %d %s at %s", i, o.name, k.Quantity, k.SKU,
+				k.Price)
 		}
 	}
 }
@@ -176,7 +177,8 @@ func (w *world) checkGateways(orders map[string]*ended) {
 		back := w.one(p, fmt.Sprintf(`SELECT coalesce(sum(amount), 0) FROM log
 			WHERE kind = 'refund' AND attempt = '%s'`, t.ID))
 		if back != t.returned() {
-			w.broken("books", "%d went back of %s, and %d is booked", t.returned(), w.brief(t.ID), back)
+			w.broken("books", "%d went back of %s, and %d is booked", t.returned(), w.brief(t.ID),
+				back)
 		}
 	}
 	for _, id := range sorted(orders) {
@@ -226,8 +228,8 @@ func (w *world) checkWallets(orders map[string]*ended) {
 		taken := w.one(a, fmt.Sprintf(`SELECT coalesce(-sum(amount), 0) FROM entry
 			WHERE order_id = '%s' AND kind = 'revoke'`, id))
 		if taken > points {
-			w.broken("points", "%d were taken back for %s, whose refunds have %d", taken, w.brief(id),
-				points)
+			w.broken("points", "%d were taken back for %s, whose refunds have %d", taken,
+				w.brief(id), points)
 		}
 	}
 }
@@ -302,7 +304,8 @@ func (w *world) checkCoupons(orders map[string]*ended) {
 	}
 	for _, c := range w.shop.coupons {
 		var by string
-		w.must(a.file.W.Row(`SELECT coalesce(order_id, '') FROM coupon WHERE id = ?`, c.ID).Scan(&by))
+		w.must(a.file.W.Row(`SELECT coalesce(order_id, '') FROM coupon WHERE id = ?`,
+			c.ID).Scan(&by))
 		if by != used[c.ID] {
 			w.broken("coupon", "one is used by %q, and %q is right", w.brief(by),
 				w.brief(used[c.ID]))
@@ -381,8 +384,8 @@ func (w *world) checkLacking(orders map[string]*ended) {
 		courses := map[string]int64{}
 		for _, l := range e.Lines {
 			if want := w.oracle.short[id+l.SKU]; !given && back[l.SKU] < want {
-				w.broken("lacking", "%s could not be given %d %s, and %d went back", w.brief(id), want,
-					l.SKU, back[l.SKU])
+				w.broken("lacking", "%s could not be given %d %s, and %d went back", w.brief(id),
+					want, l.SKU, back[l.SKU])
 			}
 			if l.Kind == api.KindCourse {
 				courses[l.SKU] = back[l.SKU]
@@ -393,7 +396,8 @@ func (w *world) checkLacking(orders map[string]*ended) {
 			seats += n
 		}
 		if want := w.oracle.seatless[id]; !given && seats < want {
-			w.broken("lacking", "%s had no place for %d, and %d went back", w.brief(id), want, seats)
+			w.broken("lacking", "%s had no place for %d, and %d went back", w.brief(id), want,
+				seats)
 		}
 	}
 }
@@ -427,7 +431,8 @@ func (w *world) checkJournal(orders map[string]*ended) {
 		right := w.one(a, fmt.Sprintf(`SELECT count(*) FROM entry WHERE order_id = '%s'
 			AND type = 'order.%s'`, id, e.State))
 		if got != 1 || right != 1 {
-			w.broken("journal", "%s is %s, and has %d ends in the journal", w.brief(id), e.State, got)
+			w.broken("journal", "%s is %s, and has %d ends in the journal", w.brief(id), e.State,
+				got)
 		}
 	}
 }

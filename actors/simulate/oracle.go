@@ -52,7 +52,8 @@ func newOracle(w *world) oracle {
 		life: map[string][]string{}, collected: map[string]string{}, steps: map[string]string{},
 		coupons: map[string]string{}, short: map[string]int64{}, seatless: map[string]int64{},
 		stock:   map[string]int64{},
-		credits: map[string]int64{}, cancelled: map[string]bool{}, over: map[string]map[string]bool{}}
+		credits: map[string]int64{}, cancelled: map[string]bool{},
+		over: map[string]map[string]bool{}}
 }
 
 // brief is an id or text with the names that the story has for what it is
@@ -106,8 +107,8 @@ func (o *oracle) arrives(a *actor, in []actors.Delivery) {
 				sender, len(sent))
 		}
 		if !bytes.Equal(sent[n-1], d.Body) {
-			o.w.broken("publish", "%s gets as number %d from %s %s, but %s was committed", a.name, n,
-				sender, d.Body, sent[n-1])
+			o.w.broken("publish", "%s gets as number %d from %s %s, but %s was committed", a.name,
+				n, sender, d.Body, sent[n-1])
 		}
 	}
 }
@@ -142,7 +143,8 @@ func (o *oracle) committed(a *actor, in []actors.Delivery, out *actors.Output,
 		o.record(a, s)
 	}
 	for i := range out.Dead {
-		if l := &out.Dead[i]; !o.setBack && !o.poisoned[l.ID] && !strings.HasPrefix(l.ID, "retry-") {
+		if l := &out.Dead[i]; !o.setBack && !o.poisoned[l.ID] &&
+			!strings.HasPrefix(l.ID, "retry-") {
 			o.w.broken("dead letter", "%s: %s: %.300s", a.name, o.w.brief(l.ID), l.Error)
 		}
 	}
@@ -360,7 +362,8 @@ var rules = map[string][][2]string{
 			j.value ->> 'quantity'), 0) FROM hold, json_each(lines) j WHERE state = 'held'
 			AND j.value ->> 'policy' IS NULL))`},
 		{"stock ledger", `SELECT count(*) FROM stock s WHERE (stock, locked) IS NOT
-			(SELECT coalesce(sum(stock), 0), coalesce(sum(locked), 0) FROM ledger WHERE sku = s.sku)`},
+			(SELECT coalesce(sum(stock), 0), coalesce(sum(locked), 0) FROM ledger
+				WHERE sku = s.sku)`},
 	},
 	"wallet": {
 		{"double entry", `SELECT abs(coalesce(sum(amount), 0)) FROM entry`},

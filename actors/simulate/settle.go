@@ -235,7 +235,8 @@ func (w *world) restoreTooOld() {
 		w.pass(300 * time.Millisecond)
 	}
 	if now, n := goods.engine.LastOf("order.0"); now != epoch || n != last {
-		w.broken("epoch", "goods has committed number %d, and takes %d from a file that knows of %d",
+		w.broken("epoch",
+			"goods has committed number %d, and takes %d from a file that knows of %d",
 			last, n, a.first.numbers["goods.0"][0])
 	}
 }

@@ -62,7 +62,8 @@ func NewTemplates(ctx context.Context) (Templates, error) {
 	defer os.RemoveAll(dir)
 	t := Templates{}
 	for _, spec := range specs() {
-		if t[spec.Name], err = template(ctx, spec, filepath.Join(dir, spec.Name+".db")); err != nil {
+		t[spec.Name], err = template(ctx, spec, filepath.Join(dir, spec.Name+".db"))
+		if err != nil {
 			return nil, fmt.Errorf("simulate: template of %s: %w", spec.Name, err)
 		}
 	}
@@ -117,6 +118,7 @@ type Violation struct {
 	Rule, Text string
 }
 
+// Error implements error.
 func (v *Violation) Error() string { return v.Rule + ": " + v.Text }
 
 // Run runs one schedule.

@@ -12,7 +12,8 @@ import (
 func getUser(v *actors.View, q *api.GetUser) (*api.Account, error) {
 	var row actors.Row
 	if q.ID != "" {
-		row = v.Row(`SELECT id, email, name, role, password_hash, created FROM user WHERE id = +?`, q.ID)
+		row = v.Row(`SELECT id, email, name, role, password_hash, created FROM user WHERE id = +?`,
+			q.ID)
 	} else {
 		row = v.Row(`SELECT id, email, name, role, password_hash, created FROM user
 			WHERE email = +?`, strings.ToLower(q.Email))

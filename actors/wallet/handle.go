@@ -104,7 +104,8 @@ func returnDebit(tx *actors.Tx, m *api.ReturnDebit) error {
 			WalletEntry: api.WalletEntry{Kind: api.EntryReturn, Order: m.Order}}
 		if err := tx.Row(`SELECT owner, unit, -amount FROM entry
 			WHERE order_id = ?1 AND occurrence = ?2 AND kind = 'debit' AND NOT EXISTS
-				(SELECT 1 FROM entry WHERE order_id = ?1 AND kind = 'refund')`, m.Order, m.Occurrence).
+				(SELECT 1 FROM entry WHERE order_id = ?1 AND kind = 'refund')`, m.Order,
+			m.Occurrence).
 			Scan(&p.user, &p.Amount.Currency, &p.Amount.Amount); err != nil {
 			return fmt.Errorf("debit of order %s: %w", m.Order, err)
 		}

@@ -60,7 +60,8 @@ func listEntries(v *actors.View, q *api.ListWalletEntries) (*api.WalletEntryList
 		all = append(all, e)
 		return nil
 	}, `SELECT seq, transfer, amount, balance, kind, order_id, reason, at FROM entry
-		WHERE owner = +? AND unit = +? AND balance IS NOT NULL AND seq < ? ORDER BY seq DESC LIMIT +?`,
+		WHERE owner = +? AND unit = +? AND balance IS NOT NULL AND seq < ?
+			ORDER BY seq DESC LIMIT +?`,
 		q.User, q.Unit, before, q.Size()+1)
 	if len(all) <= q.Size() {
 		return &api.WalletEntryList{Entries: all}, err

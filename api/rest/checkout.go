@@ -149,7 +149,8 @@ func (s *Server) price(ctx context.Context, wanted []api.ReserveLine) ([]checkou
 		}
 		lines[i] = checkoutLine{SKU: sku.ID, Product: sku.Product, Name: sku.Name,
 			Options: sku.Options, Picture: sku.Picture, Quantity: w.Quantity, Price: sku.Price,
-			Total: api.Money{Amount: total, Currency: sku.Price.Currency}, Available: sku.Available()}
+			Total:     api.Money{Amount: total, Currency: sku.Price.Currency},
+			Available: sku.Available()}
 	}
 	return lines, nil
 }

@@ -28,7 +28,8 @@ func (s *Server) importRoutes() {
 		"Make or change products from CSV, if all rows are good")
 	op.MaxBodyBytes = MaxImport + 1
 	op.Description = "Columns: sku, spu, name, price, and optionally product_name, stock, " +
-		"categories (separated by |), picture, max_per_order, max_per_user, kind (digital, course), " +
+		"categories (separated by |), picture, max_per_order, max_per_user, kind (digital, " +
+		"course), " +
 		"stock_policy (payment, none), and option:NAME and " +
 		"attribute:NAME. Stock counts for SKUs that are new."
 	route(s, op, s.importProducts)
@@ -219,7 +220,8 @@ func (t *table) readHeader(header []string) {
 	for i, name := range header {
 		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
 		prefix, more, _ := strings.Cut(name, ":")
-		named := (prefix == "option" || prefix == "attribute") && api.IsName(more, api.MaxDetailName)
+		named := (prefix == "option" || prefix == "attribute") &&
+			api.IsName(more, api.MaxDetailName)
 		if prefix == "option" {
 			options++
 		}

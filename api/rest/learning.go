@@ -27,7 +27,8 @@ func (s *Server) learningRoutes() {
 	op := s.op("import-courses", "POST /admin/v1/courses:import", admins,
 		"Make or change courses and put them on sale, if all rows are good")
 	op.MaxBodyBytes = MaxImport + 1
-	op.Description = "Columns: section_id (the SKU), course, title, seats (9999 for no limit), and " +
+	op.Description = "Columns: section_id (the SKU), course, title, seats (9999 for no limit), " +
+		"and " +
 		"optionally price, units, section and meetings. A row needs a price where none is given " +
 		"for all."
 	op.RequestBody = &huma.RequestBody{Required: true,

@@ -88,7 +88,8 @@ func (s *Server) payOrder(ctx context.Context, in *payInput) (*paying, error) {
 	}
 	to := s.Gateways.Get(m.Provider)
 	if to == nil {
-		return nil, api.Refuse(api.CodeInvalid, "the shop does not take %q", m.Provider).At("provider")
+		return nil,
+			api.Refuse(api.CodeInvalid, "the shop does not take %q", m.Provider).At("provider")
 	}
 	out := &paying{Status: http.StatusCreated}
 	if err := s.openAttempt(ctx, m, &out.Body); err != nil {

@@ -83,4 +83,8 @@ func TestShippingRoutes(t *testing.T) {
 	if len(list.Shipments) != 1 {
 		t.Errorf("shipments are %+v", list)
 	}
+	list = decode[api.ShipmentList](s.admin("GET", "/admin/v1/shipments?unsent=true", nil).want(200))
+	if len(list.Shipments) != 0 {
+		t.Errorf("unsent are %+v", list)
+	}
 }

@@ -162,8 +162,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer s.catch(x)
 	s.router.ServeHTTP(x, x.r)
 	if s.log.Enabled(r.Context(), slog.LevelDebug) {
-		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status", cmp.Or(x.status, 200),
-			"took", time.Since(started))
+		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status",
+			cmp.Or(x.status, 200), "took", time.Since(started))
 	}
 }
 
@@ -189,7 +189,8 @@ func (s *Server) humaConfig() huma.Config {
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{Title: "ordo", Version: s.Version, Description: "Shop, orders and " +
-				"payment. Everything that is not a success is an RFC 9457 problem with a stable code."},
+				"payment. Everything that is not a success is an RFC 9457 problem with a stable " +
+				"code."},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
 				SecuritySchemes: map[string]*huma.SecurityScheme{
@@ -198,7 +199,8 @@ func (s *Server) humaConfig() huma.Config {
 					"guest": {Type: "apiKey", In: "header", Name: guestHeader,
 						Description: "The id that POST /v1/guests answers."},
 					"admin": {Type: "http", Scheme: "bearer",
-						Description: "The shop's admin token, or the session of an admin or supporter."},
+						Description: "The shop's admin token, or the session of an admin or " +
+							"supporter."},
 				},
 			},
 		},

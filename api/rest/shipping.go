@@ -31,12 +31,14 @@ func (s *Server) receiveShipment(ctx context.Context, in *ByID) (*answer[api.Shi
 
 type shipmentsInput struct {
 	PageQuery
-	State string `query:"state" enum:"created,shipped,received,cancelled"`
+	State  string `query:"state" enum:"created,shipped,received,cancelled"`
+	Unsent bool   `query:"unsent" doc:"Only those with units that are still to be sent by hand."`
 }
 
 func (s *Server) listShipments(ctx context.Context, in *shipmentsInput) (
 	*answer[passed[api.ShipmentList]], error) {
-	return pass[api.ShipmentList](ctx, s, &api.ListShipments{Page: in.page(), State: in.State})
+	return pass[api.ShipmentList](ctx, s, &api.ListShipments{Page: in.page(), State: in.State,
+		Unsent: in.Unsent})
 }
 
 type shipInput struct {

@@ -96,7 +96,8 @@ func (s *Server) submitOrder(ctx context.Context, in *submitInput) (*submitted, 
 	address, err := s.address(ctx, in.Body.Address)
 	if is(err, api.CodeNotFound) {
 		// Removed since the first time, perhaps.
-		return s.again(ctx, a, api.Refuse(api.CodeInvalid, "you have no such address").At("address_id"))
+		return s.again(ctx, a,
+			api.Refuse(api.CodeInvalid, "you have no such address").At("address_id"))
 	}
 	if err != nil {
 		return nil, err

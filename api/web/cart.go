@@ -68,7 +68,8 @@ func (v *visit) cartPage(status int, bad []mistake) error {
 	if err != nil {
 		return err
 	}
-	return v.show(status, view{Page: "cart", Title: v.tongue.text("cart.title"), Errors: bad, D: &c})
+	return v.show(status,
+		view{Page: "cart", Title: v.tongue.text("cart.title"), Errors: bad, D: &c})
 }
 
 // addToCart adds to the user's cart, or to that of a guest, who gets an id at

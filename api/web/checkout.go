@@ -119,8 +119,9 @@ func (v *visit) checkoutPage(status int, w wish, bad []mistake, p *problem) erro
 	if len(bad) > 0 && status == http.StatusOK {
 		status = http.StatusUnprocessableEntity
 	}
-	return v.show(status, view{Page: "checkout", Title: v.tongue.text("checkout.title"), Errors: bad,
-		D: &c})
+	return v.show(status,
+		view{Page: "checkout", Title: v.tongue.text("checkout.title"), Errors: bad,
+			D: &c})
 }
 
 // choose takes over the wishes that can be fulfilled, and the first of all that

@@ -43,7 +43,8 @@ func (t *tongue) details(code api.Code, data json.RawMessage, names map[string]s
 	switch code {
 	case api.CodePriceChanged:
 		for _, c := range read[[]api.PriceChange](data) {
-			lines = append(lines, t.text("detail.price", name(c.SKU), t.money(c.Seen), t.money(c.Now)))
+			lines = append(lines,
+				t.text("detail.price", name(c.SKU), t.money(c.Seen), t.money(c.Now)))
 		}
 	case api.CodeOutOfStock, api.CodeLimitExceeded, api.CodeRefundTooMuch:
 		for _, c := range read[[]api.Shortage](data) {

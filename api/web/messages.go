@@ -263,7 +263,8 @@ var messages = map[string][len(languages)]string{
 	"code.id_reused":    {"This form was sent before with another content", "表单已用其他内容提交过"},
 	"code.token_unknown": {"This checkout has expired. Look at the new one below.",
 		"结算已过期，请核对下方的新结算。"},
-	"code.token_reused": {"This checkout was submitted before. See your orders before ordering again.",
+	"code.token_reused": {"This checkout was submitted before. See your orders before ordering " +
+		"again.",
 		"该结算已提交过。再次下单前请查看您的订单。"},
 	"code.unknown_sku":      {"Something is not on sale any more", "有商品已下架"},
 	"code.out_of_stock":     {"There is not enough left", "库存不足"},

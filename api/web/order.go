@@ -275,7 +275,8 @@ func (v *visit) watchOrder() error {
 	if v.session == "" {
 		return &problem{Status: http.StatusForbidden, Code: api.CodeUnauthorized}
 	}
-	r, err := http.NewRequestWithContext(v.r.Context(), http.MethodGet, v.orderPath()+"/events", nil)
+	r, err := http.NewRequestWithContext(v.r.Context(), http.MethodGet, v.orderPath()+"/events",
+		nil)
 	if err != nil {
 		return err
 	}

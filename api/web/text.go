@@ -34,7 +34,8 @@ func newTongue(index int, tag language.Tag, version string) (*tongue, error) {
 	t.pages, err = parsePages(template.FuncMap{
 		"t": t.mustText, "money": t.money, "amount": t.amount, "when": t.when, "iso": iso,
 		"code": t.code, "choice": t.options, "page": pageLink, "tone": tone, "initial": initial,
-		"swatch": swatch, "asset": func(name string) string { return "/assets/" + version + "/" + name },
+		"swatch":  swatch,
+		"asset":   func(name string) string { return "/assets/" + version + "/" + name },
 		"picture": picture, "hint": t.hint,
 		"left": func(l api.LineSnapshot) int64 { return l.Quantity - l.Refunded },
 	})

@@ -50,7 +50,8 @@ func (v *visit) fill(fields []field, bad []mistake) []field {
 func loginFields() []field {
 	return []field{
 		{Name: "email", Type: "email", Complete: "username", Required: true, Max: 254},
-		{Name: "password", Type: "password", Complete: "current-password", Required: true, Max: 200}}
+		{Name: "password", Type: "password", Complete: "current-password", Required: true,
+			Max: 200}}
 }
 
 func registerFields() []field {
@@ -148,7 +149,8 @@ func passwordFields() []field {
 	return []field{
 		{Name: "old_password", Type: "password", Complete: "current-password", Required: true,
 			Max: 200},
-		{Name: "new_password", Type: "password", Complete: "new-password", Required: true, Max: 200}}
+		{Name: "new_password", Type: "password", Complete: "new-password", Required: true,
+			Max: 200}}
 }
 
 func (v *visit) showAccount() error { return v.accountPage(http.StatusOK, nil) }
@@ -221,7 +223,8 @@ func addressFields(a *api.Address) []field {
 		{Name: "city", Type: "text", Value: a.City, Complete: "address-level2", Required: true,
 			Max: 100},
 		{Name: "postcode", Type: "text", Value: a.Postcode, Complete: "postal-code", Max: 20},
-		{Name: "country", Type: "text", Value: a.Country, Complete: "country", Required: true, Max: 2},
+		{Name: "country", Type: "text", Value: a.Country, Complete: "country", Required: true,
+			Max: 2},
 		{Name: "phone", Type: "tel", Value: a.Phone, Complete: "tel", Required: true, Max: 30}}
 }
 

@@ -30,6 +30,9 @@ func (c *AuditCmd) Validate() error {
 
 // Run implements the command.
 func (c *AuditCmd) Run(ctx context.Context, t *terminal) error {
+	if err := refuseHalfSwapped(c.Data...); err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
 	result, err := audit.Run(ctx, audit.Options{Dirs: c.Data, Partial: c.Partial, Bound: c.Bound})
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)

@@ -23,16 +23,6 @@ func auditFiles(t *testing.T, dir string, flags ...string) (code int, said strin
 	return code, out.String()
 }
 
-// filled are the books of a day, closed.
-func filled(t *testing.T) *books {
-	t.Helper()
-	b := newBooks(t)
-	b.fill()
-	b.tick()
-	b.close()
-	return b
-}
-
 // Whatever actors there are, their files are looked at.
 func TestAuditReadsAllActors(t *testing.T) {
 	var made []string
@@ -50,7 +40,7 @@ func TestAuditReadsAllActors(t *testing.T) {
 // for; then it is audited as far as it goes.
 func TestAuditMissesFiles(t *testing.T) {
 	for _, actor := range bus.ActorNames() {
-		b := filled(t)
+		b, _ := goodsDay.books(t)
 		if err := os.Remove(audit.File(b.dir, actor)); err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +58,7 @@ func TestAuditMissesFiles(t *testing.T) {
 
 // One actor's own directory is a part, and is audited as far as it goes.
 func TestAuditOfOneActor(t *testing.T) {
-	b := filled(t)
+	b, _ := goodsDay.books(t)
 	for _, actor := range bus.ActorNames() {
 		if actor == "wallet" {
 			continue
@@ -116,7 +106,7 @@ func TestAuditFindsDamagedFiles(t *testing.T) {
 		{"pages", "goods", pages}, {"pages", "user", pages}, {"pages", "order", pages},
 		{"no database", "user", foreign}, {"empty", "order", empty},
 	} {
-		b := filled(t)
+		b, _ := goodsDay.books(t)
 		tamper(t, b.dir, "wallet", `UPDATE account SET balance = balance + 1`)
 		if err := test.damage(audit.File(b.dir, test.actor)); err != nil {
 			t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 // paid, refunded and cancelled between any two of them; none of that is a
 // deviation.
 func TestAuditOfAShopAtWork(t *testing.T) {
-	b := newBooks(t)
-	b.fillMoney()
+	b, _ := moneyDay.books(t)
+	b.open()
 	n, excused := 0, 0
 	for range 10 {
 		r, err := audit.Run(t.Context(), audit.Options{Dirs: []string{b.dir},
@@ -32,8 +32,8 @@ func TestAuditOfAShopAtWork(t *testing.T) {
 
 // What has gone wrong while the shop is at work is found all the same.
 func TestAuditFindsDeviationsOfAShopAtWork(t *testing.T) {
-	b := newBooks(t)
-	orders := b.fillMoney()
+	b, orders := moneyDay.books(t)
+	b.open()
 	b.engines["wallet"].Close()
 	delete(b.engines, "wallet")
 	tamper(t, b.dir, "wallet", `UPDATE entry SET amount = amount + 1 WHERE kind = 'refund'`)

@@ -153,14 +153,17 @@ func (b *books) fillMoney() map[string]string {
 // moneyBooks are the closed books of such a day, with those of the gateway.
 func moneyBooks(t *testing.T) (dir string, orders map[string]string) {
 	t.Helper()
-	b := newBooks(t)
-	orders = b.fillMoney()
-	b.tick()
-	b.close()
-	if err := openSandbox(t, b.dir).Close(); err != nil {
-		t.Fatal(err)
+	b, orders := gatewayDay.books(t)
+	return b.dir, orders
+}
+
+// fillSandbox writes the gateway's books of what the payment actor's say.
+func (b *books) fillSandbox() {
+	b.t.Helper()
+	if err := openSandbox(b.t, b.dir).Close(); err != nil {
+		b.t.Fatal(err)
 	}
-	change(t, sandboxFile(b.dir), fmt.Sprintf(`ATTACH '%s' AS payment;
+	change(b.t, sandboxFile(b.dir), fmt.Sprintf(`ATTACH '%s' AS payment;
 		INSERT INTO trade (n, out_trade_no, status, amount, subject, passback, notify_url,
 			return_url, created, expires, paid)
 		SELECT CAST(substr(trade_no, -12) AS INTEGER),
@@ -169,7 +172,6 @@ func moneyBooks(t *testing.T) (dir string, orders map[string]string) {
 		INSERT INTO refund (trade, out_request_no, amount, reason, at)
 		SELECT CAST(substr(trade_no, -12) AS INTEGER), refund, amount, '', at
 		FROM payment.log WHERE kind = 'refund'`, audit.File(b.dir, "payment")))
-	return b.dir, orders
 }
 
 // openSandbox opens the gateway in a data directory, with some keys.
@@ -232,8 +234,8 @@ func TestAuditOfTrueMoney(t *testing.T) {
 func TestAuditExcusesMoneyInFlight(t *testing.T) {
 	for _, held := range []string{"payment", "order", "goods", "wallet", "learning", "shipping",
 		"coupon", "journal"} {
-		b := newBooks(t)
-		orders := b.fillMoney()
+		b, orders := moneyDay.books(t)
+		b.open()
 		more := b.buy("more", "", 100, "A", "C")
 		b.lost[held] = true
 		b.pay(more, 1)
@@ -265,7 +267,7 @@ func TestAuditFindsPlantedMoney(t *testing.T) {
 			t.Errorf("nothing breaks the check %s", name)
 		}
 	}
-	for i, test := range plantedMoney {
+	for i, test := range some(t, plantedMoney) {
 		t.Run(fmt.Sprint(test.check, " ", i), func(t *testing.T) {
 			copied := t.TempDir()
 			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {

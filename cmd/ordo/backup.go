@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"ordo/actors"
-	"ordo/actors/audit"
 	"ordo/bus"
 	"ordo/stores"
 )
@@ -184,7 +183,8 @@ func sum(path string) (int64, string, error) {
 func readManifest(dir string) (*manifest, error) {
 	text, err := os.ReadFile(filepath.Join(dir, manifestName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s is no backup: it has no %s", errUnreadable, dir, manifestName)
+		return nil,
+			fmt.Errorf("%w: %s is no backup: it has no %s", errUnreadable, dir, manifestName)
 	}
 	if err != nil {
 		return nil, err
@@ -247,8 +247,10 @@ func (c *RestoreCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return fmt.Errorf("restore: the shop is running: %w", err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	aside := filepath.Join(c.Data, "actors",
-		"replaced-"+time.Now().UTC().Format("20060102T150405.000000Z"))
+	if err := finishSwaps(t.Log, c.Data); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	aside := replaced + time.Now().UTC().Format("20060102T150405.000000Z")
 	if err := c.restore(ctx, m, wanted, aside); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
@@ -258,7 +260,7 @@ func (c *RestoreCmd) Run(ctx context.Context, t *terminal) (err error) {
 			return err
 		}
 	}
-	return c.sayNext(t.Out, aside)
+	return c.sayNext(t.Out, filepath.Join(c.Data, "actors", aside))
 }
 
 // wanted are the files to restore, none of which may be there without --replace.
@@ -280,6 +282,9 @@ func (c *RestoreCmd) wanted(m *manifest) ([]backedFile, error) {
 	}
 	if c.Replace {
 		return some, nil
+	}
+	if err := refuseHalfSwapped(c.Data); err != nil {
+		return nil, err
 	}
 	unused, err := isUnused(c.Data)
 	if err == nil && !unused {
@@ -308,23 +313,21 @@ func isUnused(data string) (bool, error) {
 	return true, nil
 }
 
-// restoring begins the name of the directory that copies are made in.
-const restoring = ".restoring-"
-
 // restore makes all files first, and changes what is there only when they are
 // complete. The locks of the actors are held all the time.
 func (c *RestoreCmd) restore(ctx context.Context, m *manifest, wanted []backedFile,
 	aside string) (err error) {
-	dir := filepath.Join(c.Data, "actors")
+	s := &swap{Format: swapFormat, Aside: aside, data: c.Data, rename: os.Rename}
 	for _, b := range wanted {
-		lock, err := stores.Lock(audit.File(c.Data, b.Actor) + ".lock")
-		if err != nil {
-			return fmt.Errorf("%s: %w", b.Actor, err)
-		}
-		defer lock.Close()
+		s.Actors = append(s.Actors, b.Actor)
+	}
+	unlock, err := lockActors(c.Data, s.Actors)
+	defer func() { err = errors.Join(err, unlock()) }()
+	if err != nil {
+		return err
 	}
 	// The data directory is locked: what is left of others is of killed ones.
-	left, err := filepath.Glob(filepath.Join(dir, restoring+"*"))
+	left, err := filepath.Glob(filepath.Join(s.dir(), restoring+"*"))
 	if err != nil {
 		return err
 	}
@@ -333,24 +336,21 @@ func (c *RestoreCmd) restore(ctx context.Context, m *manifest, wanted []backedFi
 			return err
 		}
 	}
-	temp, err := os.MkdirTemp(dir, restoring)
+	temp, err := os.MkdirTemp(s.dir(), restoring)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	s.New = filepath.Base(temp)
 	for _, b := range wanted {
 		if err := c.makeFile(ctx, m, &b, temp); err != nil {
-			return fmt.Errorf("%s: %w; nothing was changed", b.Actor, err)
+			err = fmt.Errorf("%s: %w; nothing was changed", b.Actor, err)
+			return errors.Join(err, os.RemoveAll(temp))
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%w; nothing was changed", err)
+		return errors.Join(fmt.Errorf("%w; nothing was changed", err), os.RemoveAll(temp))
 	}
-	if err := c.swap(wanted, temp, aside); err != nil {
-		return fmt.Errorf("%w; some files may be missing or new, what was there is in %s: "+
-			"restore once more with --replace, or move all of it back", err, aside)
-	}
-	return nil
+	return s.run()
 }
 
 // makeFile copies one file of the backup and makes it a new owner.
@@ -363,46 +363,15 @@ func (c *RestoreCmd) makeFile(ctx context.Context, m *manifest, b *backedFile, t
 	if err != nil {
 		return err
 	}
-	return errors.Join(e.NewEpoch(actors.CutRestore, "from the backup of "+
-		m.Made.Format(time.RFC3339)), e.Close())
-}
-
-// swap puts what is there aside, and the new files in its place.
-func (c *RestoreCmd) swap(wanted []backedFile, temp, aside string) error {
-	for _, b := range wanted {
-		if err := putAside(audit.File(c.Data, b.Actor), aside); err != nil {
-			return err
-		}
+	if err := errors.Join(e.NewEpoch(actors.CutRestore, "from the backup of "+
+		m.Made.Format(time.RFC3339)), e.Close()); err != nil {
+		return err
 	}
-	for _, b := range wanted {
-		path, made := audit.File(c.Data, b.Actor), filepath.Join(temp, b.File)
-		// A file that was not closed to its end has its last writes in the WAL.
-		if err := stores.Publish(made+"-wal", path+"-wal"); err != nil &&
-			!errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := stores.Publish(made, path); err != nil {
-			return err
-		}
+	// A swap moves one file: closing it must have emptied the WAL into it.
+	if _, err := os.Lstat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(fmt.Errorf("%s-wal is still there", path), err)
 	}
-	return nil
-}
-
-// putAside moves what is there of an actor's file, and its snapshots, out of
-// the way.
-func putAside(path, aside string) error {
-	for _, p := range []string{path, path + "-wal", path + "-shm", actors.SnapshotDir(path)} {
-		if _, err := os.Lstat(p); errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err := os.MkdirAll(aside, 0o700); err != nil {
-			return err
-		}
-		if err := os.Rename(p, filepath.Join(aside, filepath.Base(p))); err != nil {
-			return err
-		}
-	}
-	return nil
+	return stores.Sync(path)
 }
 
 // sayNext tells what to do with the restored directory.

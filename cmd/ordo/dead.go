@@ -132,8 +132,9 @@ func (c *DeadShowCmd) Run(ctx context.Context, t *terminal) error {
 	if c.JSON {
 		return json.NewEncoder(t.Out).Encode(&l)
 	}
-	_, err := fmt.Fprintf(t.Out, "%s %d is %s\nsubject   %s\nmessage   %s\nat        %s\ntries     %d\n"+
-		"body      %s\nerror     %s\n", c.Actor, l.N, l.State, l.Subject, l.ID,
+	_, err := fmt.Fprintf(t.Out,
+		"%s %d is %s\nsubject   %s\nmessage   %s\nat        %s\ntries     %d\n"+
+			"body      %s\nerror     %s\n", c.Actor, l.N, l.State, l.Subject, l.ID,
 		l.At.Std().UTC().Format(time.RFC3339Nano), l.Attempts, l.Body, l.Error)
 	if err == nil && l.SettledBy != "" {
 		_, err = fmt.Fprintf(t.Out, "last by   %s at %s: %s\n", l.SettledBy,

@@ -167,8 +167,11 @@ func (d *demo) findCashier(ctx context.Context, r *replay) error {
 
 // leadsTo is where a link redirects a browser to, or else the link itself.
 func leadsTo(ctx context.Context, link string) (string, error) {
-	c := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c := &http.Client{Timeout: 10 * time.Second,
+		Transport: &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
 		return "", err
@@ -213,8 +216,10 @@ func (d *demo) makeUsers(ctx context.Context) error {
 			User  api.User `json:"user"`
 		}
 		email := strings.ToLower(name) + "@example.com"
-		err := d.admin.do(ctx, request{Method: "POST", Path: "/v1/register", Key: email, Repeat: true,
-			Body: map[string]any{"email": email, "password": demoPassword, "name": name}}, &made)
+		err := d.admin.do(ctx,
+			request{Method: "POST", Path: "/v1/register", Key: email, Repeat: true,
+				Body: map[string]any{"email": email, "password": demoPassword, "name": name}},
+			&made)
 		if err != nil {
 			return fmt.Errorf("register %s: %w", email, err)
 		}
@@ -222,7 +227,8 @@ func (d *demo) makeUsers(ctx context.Context) error {
 			return err
 		}
 		err = d.admin.do(ctx, request{Method: "POST", Path: "/v1/addresses", Token: made.Token,
-			Key: email, Repeat: true, Body: map[string]any{"name": name, "phone": "+44 20 7946 0000",
+			Key: email, Repeat: true,
+			Body: map[string]any{"name": name, "phone": "+44 20 7946 0000",
 				"lines": []string{"12 St James's Square"}, "city": "London", "postcode": "SW1Y 4JH",
 				"country": "GB"}}, nil)
 		if err != nil {
@@ -281,7 +287,8 @@ func (d *demo) banner(w io.Writer, once bool) error {
 		}
 	}
 	if !once {
-		fmt.Fprintln(&b, "data: see ordo's sample/SOURCE.md for citation and licence; Ctrl-C to stop")
+		fmt.Fprintln(&b,
+			"data: see ordo's sample/SOURCE.md for citation and licence; Ctrl-C to stop")
 	}
 	_, err := w.Write(b.Bytes())
 	return err

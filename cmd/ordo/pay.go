@@ -133,8 +133,9 @@ func (s *Shop) gateways() error {
 	}
 	if f.StripeKey != "" {
 		if list[api.PayStripe], err = gateway.NewStripe(stripe.Config{API: f.StripeURL,
-			SecretKey: f.StripeKey, WebhookSecret: f.StripeSecret, SuccessURL: base + "/pay/stripe/return",
-			CancelURL: base + "/pay/stripe/return", HTTP: payClient(nil)}); err != nil {
+			SecretKey: f.StripeKey, WebhookSecret: f.StripeSecret,
+			SuccessURL: base + "/pay/stripe/return",
+			CancelURL:  base + "/pay/stripe/return", HTTP: payClient(nil)}); err != nil {
 			return err
 		}
 	}

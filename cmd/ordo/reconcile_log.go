@@ -91,7 +91,8 @@ func (l *ledger) look(ctx context.Context, m *movement) (*difference, error) {
 
 // explain adds what the shop knows of a movement that its log has not.
 func (l *ledger) explain(ctx context.Context, d *difference) error {
-	query, number := `SELECT order_id, 'the attempt is ' || state FROM attempt WHERE id = ?`, d.Attempt
+	query, number := `SELECT order_id, 'the attempt is ' || state FROM attempt WHERE id = ?`,
+		d.Attempt
 	if d.Kind == api.BookRefund {
 		query, number = `SELECT order_id, 'the refund is ' || state FROM refund WHERE number = ?`,
 			d.Refund
@@ -134,7 +135,8 @@ func (p *period) holds(at api.Time) (must, may bool) {
 // rest reports the rows of the log that the statement should have and has not,
 // and counts those that another one may have.
 func (l *ledger) rest(ctx context.Context, p period, report *differences) error {
-	rows, err := l.conn.QueryContext(ctx, `SELECT seq, at, kind, order_id, attempt, trade_no, refund,
+	rows, err := l.conn.QueryContext(ctx,
+		`SELECT seq, at, kind, order_id, attempt, trade_no, refund,
 		amount, currency FROM log WHERE provider = ? ORDER BY seq`, l.provider)
 	if err != nil {
 		return err

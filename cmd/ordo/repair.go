@@ -55,6 +55,11 @@ type repaired struct {
 
 // Run implements the command.
 func (c *RepairCmd) Run(ctx context.Context, t *terminal) (err error) {
+	if c.Apply {
+		if err := finishSwaps(t.Log, c.Data...); err != nil {
+			return fmt.Errorf("repair: %w", err)
+		}
+	}
 	files, err := findFiles(c.Data, nil)
 	if err != nil {
 		return fmt.Errorf("repair: %w", err)
@@ -86,7 +91,8 @@ func (c *RepairCmd) Run(ctx context.Context, t *terminal) (err error) {
 	switch {
 	case err != nil || !r.result.open():
 	case running: // files are read one after the other
-		t.Log.Warn("an actor is running: what was found may be messages on their way; stop the shop " +
+		t.Log.Warn("an actor is running: what was found may be messages on their way; stop " +
+			"the shop " +
 			"to be sure")
 	default:
 		err = errFound
@@ -349,10 +355,15 @@ func (p *repaired) print(w io.Writer) error {
 	}
 	settled, cannot := 0, 0
 	for _, u := range p.Orders {
-		if u.Cannot == "" {
-			settled++
+		switch {
+		case u.Cannot != "":
+			continue
+		case u.Remade != "":
+			say("make again: %s (%s), from the journal\n", u.Order, u.Remade)
+		default:
 			say("settle: %s\n", u)
 		}
+		settled++
 	}
 	for _, u := range p.Orders {
 		if u.Cannot != "" {
@@ -368,7 +379,8 @@ func (p *repaired) print(w io.Writer) error {
 }
 
 func (p *repaired) verdict(settled, cannot int) string {
-	what := fmt.Sprintf("%d actors caught up, %d channels, %d orders to be settled, %d that can't be",
+	what := fmt.Sprintf("%d actors caught up, %d channels, %d orders to be settled, %d that "+
+		"can't be",
 		len(p.CaughtUp), len(p.Fixes), settled, cannot)
 	switch {
 	case !p.Applied && p.open():

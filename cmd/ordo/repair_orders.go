@@ -24,8 +24,14 @@ type unsettled struct {
 	State  string              `json:"state,omitempty"`
 	Steps  []settle.Difference `json:"steps,omitempty"`
 	Untold string              `json:"untold,omitempty"`
+	// Remade says how the order is made again that the order's file does not
+	// know; empty when it is not.
+	Remade string `json:"remade,omitempty"`
 	// Cannot says why messages can't settle it; empty when they can.
 	Cannot string `json:"cannot,omitempty"`
+
+	// lost is what it is made of; it has the shopper's address.
+	lost *api.LostOrder
 }
 
 // String is for people.
@@ -43,7 +49,10 @@ func (u *unsettled) String() string {
 
 // message is what the order actor is sent about it.
 func (u *unsettled) message() *api.SettleOrder {
-	m := &api.SettleOrder{Order: u.Order, Untold: u.Untold}
+	m := &api.SettleOrder{Order: u.Order, Untold: u.Untold, Lost: u.lost}
+	if u.lost != nil {
+		return m // all steps are asked for
+	}
 	for _, d := range u.Steps {
 		m.Found = append(m.Found, d.FoundStep)
 	}
@@ -88,8 +97,13 @@ func findUnsettled(ctx context.Context, files map[string]string, older bool) (al
 	if err := b.untold(ctx); err != nil {
 		return nil, err
 	}
+	if err := b.remake(ctx); err != nil {
+		return nil, err
+	}
 	for _, u := range b.found {
-		u.Cannot = settle.Cannot(u.State, u.Steps)
+		if u.State != "" {
+			u.Cannot = settle.Cannot(u.State, u.Steps)
+		}
 		all = append(all, u)
 	}
 	slices.SortFunc(all, func(a, b *unsettled) int { return strings.Compare(a.Order, b.Order) })
@@ -197,8 +211,8 @@ func (b *orderBooks) unsettled(order, state string) *unsettled {
 
 // each calls do with a scan function for every row.
 func (b *orderBooks) each(ctx context.Context, query string,
-	do func(scan func(...any) error) error) error {
-	rows, err := b.db.QueryContext(ctx, query)
+	do func(scan func(...any) error) error, args ...any) error {
+	rows, err := b.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

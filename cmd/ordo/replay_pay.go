@@ -206,7 +206,8 @@ func (b *giveBack) refund(ctx context.Context, key string, rows []*cancelRow) er
 		}
 		b.units[i] += c.Quantity
 		fit = append(fit, c)
-		if at := slices.IndexFunc(lines, func(l api.RefundLine) bool { return l.Line == i }); at < 0 {
+		if at := slices.IndexFunc(lines,
+			func(l api.RefundLine) bool { return l.Line == i }); at < 0 {
 			lines = append(lines, api.RefundLine{Line: i, SKU: c.SKU, Quantity: c.Quantity})
 		} else {
 			lines[at].Quantity += c.Quantity

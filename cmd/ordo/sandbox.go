@@ -91,8 +91,9 @@ func (c *SandboxCmd) open(log *slog.Logger) (*sandbox.Gateway, error) {
 		return nil, fmt.Errorf("--gateway-key: %w", err)
 	}
 	return sandbox.Open(sandbox.Config{Dir: c.Data, AppID: c.AppID, SellerID: c.SellerID,
-		AppPublicKey: app, GatewayKey: own, NotifyFactor: c.NotifyFactor, NotifyHosts: c.AllowNotify,
-		Currency: c.Currency, BaseURL: c.BaseURL, Control: true, Log: log})
+		AppPublicKey: app, GatewayKey: own, NotifyFactor: c.NotifyFactor,
+		NotifyHosts: c.AllowNotify,
+		Currency:    c.Currency, BaseURL: c.BaseURL, Control: true, Log: log})
 }
 
 // readKeyFile reads a file that is as small as a key.

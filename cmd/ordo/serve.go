@@ -50,8 +50,8 @@ const maxAlipayExpiry = 15 * 24 * time.Hour
 
 // Validate refuses what could not be run, before anything is.
 func (c *ServeCmd) Validate() error {
-	errs := []error{checkAddr("http", c.HTTP), checkOnly(c.Only, c.NoAPI), checkCurrency(c.Currency),
-		within("expiry", c.Expiry, time.Second, 30*24*time.Hour),
+	errs := []error{checkAddr("http", c.HTTP), checkOnly(c.Only, c.NoAPI),
+		checkCurrency(c.Currency), within("expiry", c.Expiry, time.Second, 30*24*time.Hour),
 		within("submit-deadline", c.SubmitDeadline, time.Second, 24*time.Hour),
 		within("max-units", c.MaxUnits, 0, math.MaxInt64),
 		within("tick-every", c.TickEvery, 100*time.Millisecond, time.Hour),
@@ -59,7 +59,8 @@ func (c *ServeCmd) Validate() error {
 		within("drain", c.Drain, 0, time.Hour), checkLoopback("pprof", c.Pprof), c.loadTLS(),
 		c.PayFlags.Validate()}
 	if c.Sandbox && c.NoAPI {
-		errs = append(errs, errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
+		errs = append(errs,
+			errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
 	}
 	if c.AlipayAppID != "" && c.Expiry > maxAlipayExpiry {
 		errs = append(errs, fmt.Errorf("--expiry: Alipay's links are good for %s at most",

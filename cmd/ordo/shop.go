@@ -139,6 +139,9 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if err := os.MkdirAll(s.cfg.Data, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	if err := finishSwaps(s.cfg.Log, s.cfg.Data); err != nil {
+		return err
+	}
 	if err := s.connect(ctx); err != nil {
 		return err
 	}

@@ -109,7 +109,8 @@ func (s *shopper) tryCheckout(ctx context.Context, inv *invoice) (*checkoutPage,
 		return nil, err
 	}
 	page := &checkoutPage{}
-	err := s.call(ctx, request{Method: "POST", Path: "/v1/checkouts", Body: from, Repeat: true}, page)
+	err := s.call(ctx, request{Method: "POST", Path: "/v1/checkouts", Body: from, Repeat: true},
+		page)
 	if err != nil {
 		return nil, err
 	}
@@ -165,9 +166,11 @@ func (s *shopper) submit(ctx context.Context, page *checkoutPage) (*api.Order, e
 	deadline := time.Now().Add(patience)
 	for {
 		o := &api.Order{}
-		err := s.call(ctx, request{Method: "POST", Path: "/v1/orders?wait=" + orderWait, Repeat: true,
-			Body: map[string]any{"token": page.Token, "address_id": s.address,
-				"pay_method": api.PayAlipay, "channel": api.ChannelWeb, "total": page.Total}}, o)
+		err := s.call(ctx,
+			request{Method: "POST", Path: "/v1/orders?wait=" + orderWait, Repeat: true,
+				Body: map[string]any{"token": page.Token, "address_id": s.address,
+					"pay_method": api.PayAlipay, "channel": api.ChannelWeb, "total": page.Total}},
+			o)
 		switch {
 		case err != nil:
 			return nil, err

@@ -75,7 +75,8 @@ func (s *streams) open(ctx context.Context, data, url string, log *slog.Logger) 
 func (s *streams) find(data string, log *slog.Logger) (url string, err error) {
 	dir := filepath.Join(data, "nats")
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: %s has no streams; --nats says where they are", errUnreadable, data)
+		return "",
+			fmt.Errorf("%w: %s has no streams; --nats says where they are", errUnreadable, data)
 	}
 	path := filepath.Join(data, "lock")
 	s.lock, err = stores.Lock(path)
@@ -84,7 +85,8 @@ func (s *streams) find(data string, log *slog.Logger) (url string, err error) {
 		if err := s.lock.Truncate(0); err != nil {
 			return "", fmt.Errorf("data directory: %w", err)
 		}
-		s.server, err = bus.StartServer(bus.ServerConfig{Dir: dir, Log: log.With("part", "nats-server")})
+		s.server, err = bus.StartServer(bus.ServerConfig{Dir: dir,
+			Log: log.With("part", "nats-server")})
 		return "", err
 	}
 	if !errors.Is(err, stores.ErrLocked) {

@@ -85,6 +85,9 @@ func (c *TxShowCmd) Run(ctx context.Context, t *terminal) error {
 // files tells the order's life from the shop's files, and its streams where they
 // can be reached.
 func (c *TxShowCmd) files(ctx context.Context, t *terminal) (err error) {
+	if err := refuseHalfSwapped(c.Data...); err != nil {
+		return fmt.Errorf("tx: %w", err)
+	}
 	cfg := history.Config{Data: c.Data, Specs: specs(), Rows: !c.NoRows, Export: c.Export != ""}
 	s, err := openStreams(ctx, c.Data[0], c.NATS, t.Log)
 	switch {

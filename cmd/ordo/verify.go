@@ -57,8 +57,11 @@ func specOf(name string) *actors.Spec {
 }
 
 // findFiles finds the files of the named actors, or of all that are there.
-// errUnreadable: one of them, or all, are missing.
+// errUnreadable: one of them, or all, are missing, or a restore is half done.
 func findFiles(dirs, names []string) (map[string]string, error) {
+	if err := refuseHalfSwapped(dirs...); err != nil {
+		return nil, err
+	}
 	files := map[string]string{}
 	for _, name := range bus.ActorNames() {
 		if len(names) > 0 && !slices.Contains(names, name) {
@@ -145,11 +148,11 @@ func printVerdict(w io.Writer, v *actors.Verification, took time.Duration) error
 	var err error
 	switch v.Verdict {
 	case actors.VerdictEqual:
-		_, err = fmt.Fprintf(w, "%s: equal; %d tables, %d rows; from %s, %d messages, %s\n", v.Actor,
-			v.Tables, v.Rows, start, v.Messages, took.Round(time.Millisecond))
+		_, err = fmt.Fprintf(w, "%s: equal; %d tables, %d rows; from %s, %d messages, %s\n",
+			v.Actor, v.Tables, v.Rows, start, v.Messages, took.Round(time.Millisecond))
 	case actors.VerdictDiffers:
-		_, err = fmt.Fprintf(w, "%s: DIFFERS: %s; from %s, %d messages\n", v.Actor, v.Difference, start,
-			v.Messages)
+		_, err = fmt.Fprintf(w, "%s: DIFFERS: %s; from %s, %d messages\n", v.Actor, v.Difference,
+			start, v.Messages)
 	case actors.VerdictHole:
 		_, err = fmt.Fprintf(w, "%s: HOLE: %s; from %s\n", v.Actor, v.Hole, start)
 	default:
@@ -214,8 +217,8 @@ func (c *AtCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return fmt.Errorf("at: %w", err)
 	}
 	if r.Anchor.Seq == 0 {
-		return errors.Join(fmt.Errorf("at: %w: %s had handled nothing by then", errUnreadable, c.Actor),
-			os.Remove(c.Out))
+		return errors.Join(fmt.Errorf("at: %w: %s had handled nothing by then", errUnreadable,
+			c.Actor), os.Remove(c.Out))
 	}
 	_, err = fmt.Fprintf(t.Out, "%s: %s after message %d of %s\n", c.Out, c.Actor, r.Anchor.Seq,
 		r.Anchor.At.Std().UTC().Format(time.RFC3339Nano))

@@ -156,8 +156,8 @@ func (b *bench) load(ctx context.Context, row int) ([]benchOrder, error) {
 			"sku": b.skus[i%len(b.skus)], "quantity": 1})
 		o.order = b.post("/v1/orders?wait=10", o.session, map[string]any{
 			"token": blankToken, "address_id": b.addresses[user], "coupon": ids[i],
-			"balance": b.money(benchBalance), "pay_method": api.PayAlipay, "channel": api.ChannelWeb,
-			"total": b.money(benchPrice - benchDiscount)})
+			"balance": b.money(benchBalance), "pay_method": api.PayAlipay,
+			"channel": api.ChannelWeb, "total": b.money(benchPrice - benchDiscount)})
 		o.token = bytes.Index(o.order, []byte(blankToken))
 	}
 	return load, nil

@@ -146,7 +146,8 @@ func (g *Alipay) Refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutc
 	switch refused := api.AsError(err); {
 	case err == nil || errors.Is(err, ErrPending):
 	case refused == nil:
-		maps.DeleteFunc(g.doubts, func(_ string, at time.Time) bool { return now.Sub(at) > settles })
+		maps.DeleteFunc(g.doubts,
+			func(_ string, at time.Time) bool { return now.Sub(at) > settles })
 		g.doubts[c.Refund] = now
 	case !alone || now.Sub(doubt) < settles:
 		err = fmt.Errorf("%w: %s, but a try before may be under way", ErrPending, refused.Message)

@@ -27,7 +27,8 @@ func NewStripe(cfg stripe.Config) (*Stripe, error) {
 
 // Link implements Gateway: only Stripe can say it.
 func (g *Stripe) Link(*api.Attempt) (api.Link, error) {
-	return api.Link{}, api.Refuse(api.CodeInvalid, "Stripe has to be asked for a link").At("product")
+	return api.Link{},
+		api.Refuse(api.CodeInvalid, "Stripe has to be asked for a link").At("product")
 }
 
 // Open implements Gateway: a page, and the session's number as the link's Ref.
@@ -45,7 +46,8 @@ func (g *Stripe) Open(ctx context.Context, a *api.Attempt) (api.Link, error) {
 
 // Query implements Gateway.
 func (g *Stripe) Query(ctx context.Context, a *api.Attempt) (*api.Trade, error) {
-	none := &api.Trade{Provider: api.PayStripe, Attempt: a.ID, State: api.TradeNone, Amount: a.Amount}
+	none := &api.Trade{Provider: api.PayStripe, Attempt: a.ID, State: api.TradeNone,
+		Amount: a.Amount}
 	if a.Link.Ref == "" {
 		return none, nil
 	}
@@ -222,7 +224,8 @@ func (g *Stripe) Accepted() string { return "ok" }
 // tradeOf is a session in the shop's words.
 func tradeOf(s *stripe.Session) *api.Trade {
 	t := &api.Trade{Provider: api.PayStripe, Attempt: s.Attempt, TradeNo: s.PaymentIntent,
-		State: api.TradeWaiting, Amount: s.Amount, Refunded: s.Refunded, PaidAt: s.PaidAt, Ref: s.ID}
+		State: api.TradeWaiting, Amount: s.Amount, Refunded: s.Refunded, PaidAt: s.PaidAt,
+		Ref: s.ID}
 	switch {
 	case s.Paid():
 		t.State = api.TradePaid

@@ -26,12 +26,14 @@ type till struct {
 	pay *gateway.Stripe
 	all *gateway.Gateways
 	a   api.Attempt
+	now time.Time // of both
 }
 
 func newTill(t *testing.T) *till {
 	t.Helper()
-	now := func() time.Time { return at }
-	s := &till{Server: stripetest.New(now), a: attempt(api.PayStripe, api.ProductPage, pounds)}
+	s := &till{a: attempt(api.PayStripe, api.ProductPage, pounds), now: at}
+	now := func() time.Time { return s.now }
+	s.Server = stripetest.New(now)
 	t.Cleanup(s.Close)
 	var err error
 	s.pay, err = gateway.NewStripe(stripe.Config{API: s.URL, SecretKey: stripetest.Key,

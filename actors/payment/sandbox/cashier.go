@@ -88,7 +88,8 @@ func (g *Gateway) refuseBrowser(w http.ResponseWriter, r *http.Request, method, 
 	if sub == alipay.SubTradeClosed {
 		title = "This payment has expired"
 	}
-	g.show(w, http.StatusBadRequest, &page{Title: title, Message: refuse(sub)["sub_msg"], Code: sub})
+	g.show(w, http.StatusBadRequest,
+		&page{Title: title, Message: refuse(sub)["sub_msg"], Code: sub})
 }
 
 func (g *Gateway) broken(w http.ResponseWriter, err error) {

@@ -89,9 +89,12 @@ func newNotifier(g *Gateway, hosts hostList) *notifier {
 		running: map[string]int{},
 		client: &http.Client{Timeout: deliveryTime,
 			// A redirect could lead to a host that may not be notified.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			CheckRedirect: func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			},
 			Transport: &http.Transport{DialContext: hosts.dial,
-				TLSClientConfig:     &tls.Config{RootCAs: g.cfg.RootCAs, MinVersion: tls.VersionTLS12},
+				TLSClientConfig: &tls.Config{RootCAs: g.cfg.RootCAs,
+					MinVersion: tls.VersionTLS12},
 				MaxIdleConnsPerHost: maxPerHost,
 				IdleConnTimeout:     time.Minute, MaxResponseHeaderBytes: 16 << 10}}}
 }
@@ -251,8 +254,8 @@ func (n *notifier) claim(limit int) (due []delivery, wait time.Duration) {
 					due = append(due, d)
 					next = now.Add(max(n.gap(d.Tries), claimTime))
 				}
-				if _, err := c.Exec("UPDATE notify SET tries = ?, next_at = ? WHERE id = ?", d.Tries,
-					next, d.ID); err != nil {
+				if _, err := c.Exec("UPDATE notify SET tries = ?, next_at = ? WHERE id = ?",
+					d.Tries, next, d.ID); err != nil {
 					return err
 				}
 			}
@@ -333,8 +336,8 @@ func (n *notifier) deliver(d delivery) {
 // the next start, and does not count.
 func (n *notifier) giveUp(d delivery) {
 	if err := n.g.write(func(c *stores.Conn) error {
-		_, err := c.Exec("UPDATE notify SET next_at = ?, tries = ? WHERE id = ?", d.Started, d.Tries-1,
-			d.ID)
+		_, err := c.Exec("UPDATE notify SET next_at = ?, tries = ? WHERE id = ?", d.Started,
+			d.Tries-1, d.ID)
 		return err
 	}); err != nil {
 		n.g.cfg.Log.Error("sandbox: a delivery was not given back", "url", d.URL, "err", err)
@@ -386,11 +389,15 @@ var forgeries = map[string]struct {
 	before func(p alipay.Params)
 	after  func(form url.Values)
 }{
-	"amount":       {before: func(p alipay.Params) { p["total_amount"] = other(p["total_amount"]) }},
-	"app_id":       {before: func(p alipay.Params) { p["app_id"] = other(p["app_id"]) }},
-	"seller_id":    {before: func(p alipay.Params) { p["seller_id"] = other(p["seller_id"]) }},
-	"out_trade_no": {before: func(p alipay.Params) { p["out_trade_no"] = other(p["out_trade_no"]) }},
-	"trade_no":     {before: func(p alipay.Params) { p["trade_no"] = other(p["trade_no"]) }},
+	"amount": {before: func(p alipay.Params) {
+		p["total_amount"] = other(p["total_amount"])
+	}},
+	"app_id":    {before: func(p alipay.Params) { p["app_id"] = other(p["app_id"]) }},
+	"seller_id": {before: func(p alipay.Params) { p["seller_id"] = other(p["seller_id"]) }},
+	"out_trade_no": {before: func(p alipay.Params) {
+		p["out_trade_no"] = other(p["out_trade_no"])
+	}},
+	"trade_no": {before: func(p alipay.Params) { p["trade_no"] = other(p["trade_no"]) }},
 	"altered": {after: func(f url.Values) {
 		f.Set("total_amount", other(f.Get("total_amount")))
 	}},

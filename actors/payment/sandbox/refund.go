@@ -125,7 +125,8 @@ func (g *Gateway) queryRefund(c *call) (a answer, err error) {
 		var amount int64
 		var reason string
 		var at api.Time
-		err = conn.Row("SELECT amount, reason, at FROM refund WHERE trade = ? AND out_request_no = ?",
+		err = conn.Row("SELECT amount, reason, at FROM refund WHERE trade = ? "+
+			"AND out_request_no = ?",
 			t.N, string(b.OutRequestNo)).Scan(&amount, &reason, &at)
 		if errors.Is(err, stores.ErrNoRows) {
 			a = success(answer{})

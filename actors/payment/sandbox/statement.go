@@ -97,7 +97,8 @@ func (g *Gateway) read(do func(c *stores.Conn) error) error {
 
 func (g *Gateway) countStatement(from, to api.Time) (lines int64, err error) {
 	err = g.read(func(c *stores.Conn) error {
-		return c.Row(`SELECT (SELECT count(*) FROM trade WHERE paid > 0 AND paid >= ?1 AND paid < ?2)
+		return c.Row(`SELECT (SELECT count(*) FROM trade WHERE paid > 0 AND paid >= ?1
+			AND paid < ?2)
 			+ (SELECT count(*) FROM refund WHERE at >= ?1 AND at < ?2)`, from, to).Scan(&lines)
 	})
 	return lines, err

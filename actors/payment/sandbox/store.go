@@ -177,7 +177,8 @@ func (g *Gateway) insert(c *stores.Conn, t *trade) error {
 	}
 	return c.Row(`INSERT INTO trade (n, out_trade_no, status, amount, subject, passback,
 		notify_url, return_url, created, expires)
-		VALUES (coalesce((SELECT max(n) + 1 FROM trade), ?), ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING n`,
+		VALUES (coalesce((SELECT max(n) + 1 FROM trade), ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			RETURNING n`,
 		first.Int64()+1, t.OutTradeNo, string(t.Status), t.Amount, t.Subject, t.Passback,
 		t.NotifyURL, t.ReturnURL, t.Created, t.Expires).Scan(&t.N)
 }

@@ -26,10 +26,12 @@ func digits(currency string) int {
 // a fraction of a whole unit, or the last digit of three.
 func toStripe(m api.Money) (amount int64, currency string, err error) {
 	if len(m.Currency) != 3 || strings.Trim(m.Currency, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
-		return 0, "", api.Refuse(api.CodeInvalid, "%.8q is not a currency", m.Currency).At("currency")
+		return 0, "",
+			api.Refuse(api.CodeInvalid, "%.8q is not a currency", m.Currency).At("currency")
 	}
 	if m.Amount <= 0 || m.Amount > api.MaxAmount {
-		return 0, "", api.Refuse(api.CodeInvalid, "must be 1 to %d", int64(api.MaxAmount)).At("amount")
+		return 0, "",
+			api.Refuse(api.CodeInvalid, "must be 1 to %d", int64(api.MaxAmount)).At("amount")
 	}
 	there, here := digits(m.Currency), api.Digits(m.Currency)
 	amount = m.Amount

@@ -2,7 +2,6 @@ package stripe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -53,9 +52,12 @@ type Refund struct {
 // Over says that the money did not go back and never will.
 func (r *Refund) Over() bool { return r.Status == RefundFailed || r.Status == RefundCanceled }
 
-// Refund sends an amount of a payment back under the shop's number. Under one
-// number money goes back once within a day; who asks again later looks through
-// Refunds first.
+// Refund sends an amount of a payment back under the shop's number, which is the
+// one idempotency key that is ever used for it: under one number money goes back
+// once within a day, however many ask, and who asks again looks through Refunds
+// first. A fault that Stripe answers stays with the key for that day, and what
+// it made may show late; a second key could send a part back twice, so the refund
+// waits until Stripe has forgotten the first, which is a day at least.
 func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, error) {
 	if err := checkID("pi_", r.PaymentIntent, "payment_intent"); err != nil {
 		return nil, err
@@ -76,15 +78,7 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		form.Set("metadata[reason]", clip(reason))
 	}
 	var w wireRefund
-	err = c.post(ctx, "/v1/refunds", r.Number, form, &w)
-	if errors.Is(err, errFault) {
-		var known *Refund
-		if known, err = c.find(ctx, &r); known != nil || err != nil {
-			return known, err
-		}
-		err = c.post(ctx, "/v1/refunds", c.again(r.Number), form, &w)
-	}
-	if err != nil {
+	if err := c.post(ctx, "/v1/refunds", r.Number, form, &w); err != nil {
 		return nil, err
 	}
 	done, err := w.refund()
@@ -97,18 +91,6 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return done, nil
-}
-
-// find is the refund with the number, made by a call that was answered a fault;
-// nil for none.
-func (c *Client) find(ctx context.Context, r *Refund) (*Refund, error) {
-	list, err := c.Refunds(ctx, r.PaymentIntent)
-	for i := range list {
-		if list[i].Number == r.Number {
-			return &list[i], err
-		}
-	}
-	return nil, err
 }
 
 // Refunds are all refunds of a payment, newest first, also those that failed.

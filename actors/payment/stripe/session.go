@@ -252,7 +252,8 @@ func (w *wireSession) session() (*Session, error) {
 		s.Attempt = w.Metadata[metaAttempt]
 	}
 	if meta := w.Metadata[metaAttempt]; meta != "" && meta != s.Attempt {
-		return nil, fmt.Errorf("%w: made for %.64q and sent with %.64q", ErrMalformed, meta, s.Attempt)
+		return nil,
+			fmt.Errorf("%w: made for %.64q and sent with %.64q", ErrMalformed, meta, s.Attempt)
 	}
 	if s.Attempt == "" || w.Mode != "payment" {
 		s.Attempt = ""

@@ -138,8 +138,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	if base.Path != "" || base.RawQuery != "" || base.Scheme != "https" && !isLocal(base) {
-		return nil, fmt.Errorf("stripe: the API's URL %.200q is not https://HOST, nor http on this "+
-			"machine", cfg.API)
+		return nil,
+			fmt.Errorf("stripe: the API's URL %.200q is not https://HOST, nor http on this "+
+				"machine", cfg.API)
 	}
 	for _, s := range []string{cfg.SuccessURL, cfg.CancelURL} {
 		if _, err := parseURL(s); err != nil {
@@ -228,11 +229,12 @@ func (c *Client) post(ctx context.Context, path, key string, form url.Values, re
 // errFault says that Stripe itself answered a fault, beside ErrUnknown.
 var errFault = errors.New("a fault of Stripe's")
 
-// keyTime is how long a key serves that was made because of a fault.
+// keyTime is how long a key of a session serves that was made because of a fault.
 const keyTime = 10 * time.Minute
 
 // again is what to post under after a fault was answered: Stripe keeps that
-// answer with the key for a day. Whoever tries at the same time has the same.
+// answer with the key for a day. It is for what may be there twice, as a session
+// that nobody was told of may; never for a refund.
 func (c *Client) again(key string) string {
 	return key + "-" + strconv.FormatInt(c.cfg.Now().Unix()/int64(keyTime/time.Second), 10)
 }

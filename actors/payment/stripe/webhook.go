@@ -176,7 +176,8 @@ func splitHeader(header string) (at string, signs [][]byte, err error) {
 		name, value, _ := strings.Cut(part, "=")
 		switch name {
 		case "t":
-			if at != "" || value == "" || len(value) > 12 || strings.Trim(value, "0123456789") != "" {
+			if at != "" || value == "" || len(value) > 12 ||
+				strings.Trim(value, "0123456789") != "" {
 				return "", nil, fmt.Errorf("%w: the time is %.20q", ErrSignature, value)
 			}
 			at = value

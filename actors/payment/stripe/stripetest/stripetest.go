@@ -92,8 +92,9 @@ func (s *Server) keyed(do func(*http.Request) (int, object)) http.HandlerFunc {
 			a.put(refused(400, "", "", "this account is pinned to nothing: say the version"))
 		} else if old, ok := s.keys[key]; ok && key != "" {
 			if a = old; a.request != r.URL.Path+r.Form.Encode() {
-				a.put(400, object{"error": object{"type": "idempotency_error", "message": "Keys for " +
-					"idempotent requests can only be used with the same parameters."}})
+				a.put(400,
+					object{"error": object{"type": "idempotency_error", "message": "Keys for " +
+						"idempotent requests can only be used with the same parameters."}})
 			}
 		} else {
 			a.request = r.URL.Path + r.Form.Encode()
@@ -236,7 +237,8 @@ func (s *Server) refund(r *http.Request) (int, object) {
 	case left == 0:
 		return refused(400, "charge_already_refunded", "", "The charge has already been refunded.")
 	case amount > left:
-		return refused(400, "", "amount", "Refund amount is greater than unrefunded amount on charge")
+		return refused(400, "", "amount",
+			"Refund amount is greater than unrefunded amount on charge")
 	}
 	status := s.RefundStatus
 	if status == "" {
