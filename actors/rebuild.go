@@ -181,7 +181,8 @@ func (t *Target) replay(ctx context.Context, h *bus.History, e *Engine, r *Rebui
 
 func deliveryOf(m *bus.Message) Delivery {
 	return Delivery{Subject: m.Subject, ID: bus.Identity(m.Header), After: bus.After(m.Header),
-		Seq: m.Seq, At: api.Time(m.At), Body: m.Data}
+		Seq: m.Seq, At: api.Time(m.At), Body: m.Data,
+		Trace: traceHeader(m.Header)}
 }
 
 // At makes a file at path, which must not exist, with the actor's tables as they
