@@ -87,6 +87,7 @@ type Host struct {
 	batches atomic.Int64
 	busy    atomic.Int64 // ns in Apply
 	handled atomic.Int64
+	started time.Time
 	tally   tally
 	canary  canary
 	asked   map[string]time.Time
@@ -101,7 +102,7 @@ type Host struct {
 // streams stay away for half a minute; later that only keeps the actor from
 // being ready.
 func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
-	h := &Host{cfg: cfg, spec: spec, log: cfg.Log.With("actor", spec.Name),
+	h := &Host{cfg: cfg, spec: spec, log: cfg.Log.With("actor", spec.Name), started: time.Now(),
 		asked: map[string]time.Time{}}
 	if h.cfg.TickEvery == 0 {
 		h.cfg.TickEvery = tickEvery
