@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"ordo/api"
@@ -27,15 +26,14 @@ type Gauges struct {
 // Gauges reads them: from the file, and from the stream, which may be away.
 func (h *Host) Gauges(ctx context.Context) (g Gauges, err error) {
 	err = h.engine.read(func(v *View) error {
-		if err := v.Row(`SELECT (SELECT count(*) FROM _dead WHERE state = 'open'),
+		return v.Row(`SELECT (SELECT count(*) FROM _dead WHERE state = 'open'),
 			(SELECT count(*) FROM _effect WHERE state = 'open'),
-			(SELECT count(*) FROM _incident)`).Scan(&g.Dead, &g.Effects, &g.Incidents); err != nil {
-			return err
-		}
-		g.Oldest, err = h.oldest(v)
-		return err
+			(SELECT count(*) FROM _incident)`).Scan(&g.Dead, &g.Effects, &g.Incidents)
 	})
 	if err != nil {
+		return g, err
+	}
+	if g.Oldest, err = h.engine.oldestUnconfirmed(); err != nil {
 		return g, err
 	}
 	if g.Pending, err = bus.Pending(ctx, h.js, h.spec.Name); err != nil {
@@ -45,28 +43,30 @@ func (h *Host) Gauges(ctx context.Context) (g Gauges, err error) {
 	return g, err
 }
 
-// oldest is when the oldest message was sent that is not known to be committed.
-func (h *Host) oldest(v *View) (oldest api.Time, err error) {
-	for receiver, r := range h.engine.Receivers() {
-		if r[1] >= r[0] {
-			continue
+// oldestUnconfirmed is when the oldest message was sent that its receiver has
+// not been seen to commit; 0 for none.
+func (e *Engine) oldestUnconfirmed() (oldest api.Time, err error) {
+	receivers := e.Receivers()
+	err = e.read(func(v *View) error {
+		for receiver, r := range receivers {
+			if r[1] >= r[0] {
+				continue
+			}
+			var at api.Time
+			// From the last row that begins at or before it, which may hold it.
+			if err := v.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _sent
+				WHERE receiver = ?1 AND last > ?2 AND first >= coalesce((SELECT max(first)
+					FROM _sent WHERE receiver = ?1 AND first <= ?2 + 1), 0)
+				ORDER BY first LIMIT 1)`, receiver, r[1]).Scan(&at); err != nil {
+				return err
+			}
+			if at > 0 && (oldest == 0 || at < oldest) {
+				oldest = at
+			}
 		}
-		var at api.Time
-		// From the last row that begins at or before it, which may hold it.
-		err := v.Row(`SELECT at FROM _sent WHERE receiver = ?1 AND last > ?2 AND first >= coalesce(
-			(SELECT max(first) FROM _sent WHERE receiver = ?1 AND first <= ?2 + 1), 0)
-			ORDER BY first LIMIT 1`, receiver, r[1]).Scan(&at)
-		if errors.Is(err, ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		if oldest == 0 || at < oldest {
-			oldest = at
-		}
-	}
-	return oldest, nil
+		return nil
+	})
+	return oldest, err
 }
 
 // Canary tells how long ago a tick was last committed, and how long that one

@@ -105,10 +105,10 @@ type Handled struct {
 	Trace, Order string
 	Began, Ended time.Time
 	// Step, when not empty, is what was done about it. Refusal is why it was
-	// refused, Fault why it became a dead letter.
+	// refused; Dead is true when it became a dead letter.
 	StepDone
 	Refusal api.Code
-	Fault   string
+	Dead    bool
 	// Committing and Committed are the beginning and the end of the commit.
 	Committing, Committed time.Time
 }

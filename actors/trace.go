@@ -68,15 +68,13 @@ func (b *batch) note(d *Delivery, tx *Tx, refusal *api.Error) {
 }
 
 // noteFault is note for a message that became a dead letter.
-func (b *batch) noteFault(d *Delivery, cause error) {
+func (b *batch) noteFault(d *Delivery) {
 	if !b.e.watched {
 		return
 	}
 	now := time.Now()
-	// The first line, as what follows is a stack.
-	fault, _, _ := strings.Cut(cause.Error(), "\n")
 	b.out.Seen = append(b.out.Seen, Handled{ID: d.ID, Subject: d.Subject, Trace: d.Trace,
-		Order: tracing.Order(d.Body), Began: now, Ended: now, Fault: fault})
+		Order: tracing.Order(d.Body), Began: now, Ended: now, Dead: true})
 }
 
 // placeOf is where the span of handling a message stands: in the order's trace,
@@ -99,9 +97,12 @@ func (h *Host) traceHandled(out *Output) {
 		span := h.cfg.Trace.Start(tracing.Span{
 			Name: tracing.Handle + " " + h.spec.Name + "." + (&Delivery{Subject: s.Subject}).verb(),
 			Kind: trace.SpanKindConsumer, At: at, Link: from, Began: s.Began, Ended: s.Ended,
-			Attributes: tracing.About(s.ID, s.Order), Fault: s.Fault})
+			Attributes: tracing.About(s.ID, s.Order)})
 		if span == nil {
 			continue
+		}
+		if s.Dead {
+			span.Fault = "dead letter" // why may tell what the message says
 		}
 		if from.Trace == at.Trace {
 			span.Parent = from.Span
@@ -123,7 +124,7 @@ func (h *Host) traceHandled(out *Output) {
 func (s *Handled) attributes() []attribute.KeyValue {
 	outcome := "done"
 	switch {
-	case s.Fault != "":
+	case s.Dead:
 		outcome = "fault"
 	case s.Refusal != "":
 		outcome = "refused"

@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 	"actors/history": {"api", "bus", "stores", "actors"},
 	"api/rest": {"api", "bus", "bus/tracing", "stores", "actors/audit",
 		"actors/payment/gateway"},
-	"api/web":        {"api"},
+	"api/web": {"api"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},
