@@ -167,7 +167,11 @@ func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Ms
 		return
 	}
 	again := w.again(m, &e)
-	log.Warn("effect failed", "effect", e.ID, "attempt", e.Attempt, "again", again, "err", err)
+	args := []any{"effect", e.ID, "attempt", e.Attempt, "again", again, "err", err}
+	if at := span.Place(); !at.IsZero() {
+		args = append(args, "trace", at.Trace.String())
+	}
+	log.Warn("effect failed", args...)
 	if again > 0 {
 		_ = m.NakWithDelay(again)
 	} else {

@@ -189,10 +189,12 @@ func TestDashboardAndAlerts(t *testing.T) {
 	p := serve(t, t.TempDir(), "--otlp", c.url, "--expiry", "1s", "--pay-margin", "0s",
 		"--audit-every", "50ms").ready()
 	s, sku := p.shopper(), p.onSale(100, 5)
-	s.await(s.buy(sku, 1).ID, api.OrderCancelled)
+	s.add(sku, 1)
+	s.await(s.submit(s.checkout("", 0)).ID, api.OrderCancelled)
 	eventually(t, "the audit has gone round", func() bool {
 		return p.metric("ordo_audit_pass_age_seconds") >= 0 && p.metric("ordo_timer_lateness_seconds_count"+
-			`{actor="order"}`) > 0
+			`{actor="order"}`) > 0 && p.metric(`ordo_effect_duration_seconds_count{actor="order",`+
+			`effect="cart-remove",outcome="answered"}`) == 1
 	})
 	served := map[string]bool{}
 	for _, line := range p.metrics() {

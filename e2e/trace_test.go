@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
@@ -298,5 +299,60 @@ func TestTraceWithoutACollector(t *testing.T) {
 	}
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// What an order does to another one stands in the other's trace, without a cause
+// that is not there. A message that can't be handled is an error in the trace of
+// its order, which the log names.
+func TestTraceOfAnotherOrder(t *testing.T) {
+	t.Parallel()
+	c := newCollector(t)
+	p := serve(t, t.TempDir(), "--otlp", c.url).ready()
+	course, g := p.courseOf(1), p.till()
+	first, _ := p.shopper().bought(g, course, 1)
+	waits := p.shopper()
+	second, _ := waits.bought(g, course, 1)
+	p.refundAll(first.ID)
+	eventually(t, "who waits is let in", func() bool {
+		return waits.place(course) == api.EnrolmentEnrolled &&
+			slices.Contains(p.journal(second.ID), api.EventEnrolled)
+	})
+	js, err := bus.NewJetStream(p.connect(), func(*nats.Msg, error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := api.NewID(api.PrefixOrder)
+	if _, err := bus.Publish(js, "ordo.goods.0.reserve", "broken-1", nil,
+		[]byte(`{"order":"`+broken+`","lines":"none"}`)); err != nil {
+		t.Fatal(err)
+	}
+	line := ""
+	eventually(t, "a dead letter", func() (ok bool) {
+		line, ok = p.log.find(`"msg":"dead letter"`)
+		return ok
+	})
+	if id := tracing.OfOrder(broken).String(); !strings.Contains(line, `"trace":"`+id+`"`) {
+		t.Errorf("the trace is not %s: %s", id, line)
+	}
+	p.stop()
+	all := ways(c.about(second.ID))
+	if !slices.Contains(all, "handle journal.event < publish journal.event") {
+		t.Errorf("the trace lacks the event of another order:\n%s", strings.Join(all, "\n"))
+	}
+	for _, w := range append(all, ways(c.about(first.ID))...) {
+		if strings.HasSuffix(w, "?") {
+			t.Errorf("a cause is missing: %s", w)
+		}
+	}
+	failed := c.about(broken)
+	for _, s := range failed {
+		if s.Name == "handle goods.reserve" && (s.Status.GetMessage() != "dead letter" ||
+			s.attribute("ordo.outcome") != "fault") {
+			t.Errorf("%s", s.told())
+		}
+	}
+	if len(failed) != 2 { // and its commit
+		t.Errorf("%d spans of a message that can't be handled", len(failed))
 	}
 }
