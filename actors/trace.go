@@ -77,15 +77,12 @@ func (b *batch) noteFault(d *Delivery) {
 		Order: tracing.Order(d.Body), Began: now, Ended: now, Dead: true})
 }
 
-// placeOf is where the span of handling a message stands: in the order's trace,
-// else in the one that the message came with.
-func placeOf(actor string, s *Handled) tracing.Place {
-	p := tracing.Place{Trace: tracing.Parse(s.Trace).Trace,
-		Span: tracing.SpanOf(tracing.Handle, actor, s.ID)}
+// trace is that of the order, else the one that the message came with.
+func (s *Handled) trace() trace.TraceID {
 	if s.Order != "" {
-		p.Trace = tracing.OfOrder(s.Order)
+		return tracing.OfOrder(s.Order)
 	}
-	return p
+	return tracing.Parse(s.Trace).Trace
 }
 
 // traceHandled records what a committed batch has handled.
@@ -93,32 +90,38 @@ func (h *Host) traceHandled(out *Output) {
 	committed := map[trace.TraceID]bool{}
 	for i := range out.Seen {
 		s := &out.Seen[i]
-		at, from := placeOf(h.spec.Name, s), tracing.Parse(s.Trace)
-		span := h.cfg.Trace.Start(tracing.Span{
-			Name: tracing.Handle + " " + h.spec.Name + "." + (&Delivery{Subject: s.Subject}).verb(),
-			Kind: trace.SpanKindConsumer, At: at, Link: from, Began: s.Began, Ended: s.Ended,
-			Attributes: tracing.About(s.ID, s.Order)})
-		if span == nil {
+		id := s.trace()
+		if !h.cfg.Trace.Wants(id) {
 			continue
 		}
-		if s.Dead {
-			span.Fault = "dead letter" // why may tell what the message says
-		}
-		if from.Trace == at.Trace {
-			span.Parent = from.Span
-		}
-		span.Add(s.attributes()...)
-		span.End()
-		if committed[at.Trace] {
+		at := h.traceOne(s, id)
+		if committed[id] {
 			continue
 		}
-		committed[at.Trace] = true
+		committed[id] = true
 		h.cfg.Trace.Start(tracing.Span{Name: tracing.Commit + " " + h.spec.Name,
-			At: tracing.Place{Trace: at.Trace,
-				Span: tracing.SpanOf(tracing.Commit, h.spec.Name, s.ID)},
+			At:     tracing.Place{Trace: id, Span: tracing.SpanOf(tracing.Commit, h.spec.Name, s.ID)},
 			Parent: at.Span, Began: s.Committing, Ended: s.Committed,
 			Attributes: []attribute.KeyValue{attribute.Int("ordo.batch", out.Handled)}}).End()
 	}
+}
+
+// traceOne records the handling of one message, and answers where that stands.
+func (h *Host) traceOne(s *Handled, id trace.TraceID) tracing.Place {
+	span := tracing.Span{
+		Name: tracing.Handle + " " + h.spec.Name + "." + (&Delivery{Subject: s.Subject}).verb(),
+		Kind: trace.SpanKindConsumer,
+		At:   tracing.Place{Trace: id, Span: tracing.SpanOf(tracing.Handle, h.spec.Name, s.ID)},
+		Link: tracing.Parse(s.Trace), Began: s.Began, Ended: s.Ended,
+		Attributes: append(tracing.About(s.ID, s.Order), s.attributes()...)}
+	if span.Link.Trace == id {
+		span.Parent = span.Link.Span
+	}
+	if s.Dead {
+		span.Fault = "dead letter" // why may tell what the message says
+	}
+	h.cfg.Trace.Start(span).End()
+	return span.At
 }
 
 func (s *Handled) attributes() []attribute.KeyValue {
@@ -150,27 +153,13 @@ func (h *Host) traceOf(l *api.Letter) string {
 	return ""
 }
 
-// cause is the place of the span that handled the message with that id, which
-// is about the order; without a span when there is none.
-func cause(actor, id, order string) (p tracing.Place) {
-	p.Trace = tracing.OfOrder(order)
-	if id != "" {
-		p.Span = tracing.SpanOf(tracing.Handle, actor, id)
-	}
-	return p
-}
-
 // timerSpan is that of publishing a timer; nil for none.
 func (h *Host) timerSpan(t *bus.Timer) *tracing.Span {
 	if h.cfg.Trace == nil {
 		return nil
 	}
-	order := tracing.Order(t.Body)
-	if order == "" {
-		return nil
-	}
-	return h.cfg.Trace.Start(tracing.Sending(h.spec.Name, "timer", t.ID, order,
-		cause(h.spec.Name, t.Cause, order)))
+	return h.cfg.Trace.Sends(tracing.Sending{Actor: h.spec.Name, Verb: "timer", ID: t.ID,
+		Order: tracing.Order(t.Body), Sender: h.spec.Name, Cause: t.Cause})
 }
 
 // effectSpan is that of announcing an effect; nil for none.
@@ -178,12 +167,9 @@ func (h *Host) effectSpan(f *api.Effect) *tracing.Span {
 	if h.cfg.Trace == nil {
 		return nil
 	}
-	order := tracing.Order(f.Body)
-	if order == "" {
-		return nil
-	}
-	return h.cfg.Trace.Start(tracing.Sending(h.spec.Name, f.Name,
-		bus.EffectID(h.spec.Name, f), order, cause(h.spec.Name, f.Cause, order)))
+	return h.cfg.Trace.Sends(tracing.Sending{Actor: h.spec.Name, Verb: f.Name,
+		ID: bus.EffectID(h.spec.Name, f), Order: tracing.Order(f.Body), Sender: h.spec.Name,
+		Cause: f.Cause})
 }
 
 // span is that of publishing a message about an order; nil for none.
@@ -191,16 +177,13 @@ func (p *publisher) span(m *Parcel) *tracing.Span {
 	if p.trace == nil {
 		return nil
 	}
-	order := tracing.Order(m.Body)
-	if order == "" {
-		return nil
-	}
-	id, actor := m.Cause, p.engine.Spec.Name
+	s := tracing.Sending{ID: m.ID, Order: tracing.Order(m.Body), Sender: p.engine.Spec.Name,
+		Cause: m.Cause}
+	s.Actor, s.Verb = addressee(m.Subject)
 	if m.Apart {
-		id = ""
+		s.Cause = ""
 	}
-	receiver, verb := addressee(m.Subject)
-	span := p.trace.Start(tracing.Sending(receiver, verb, m.ID, order, cause(actor, id, order)))
+	span := p.trace.Sends(s)
 	if m.Again {
 		span.Add(attribute.Bool("ordo.again", true))
 	}

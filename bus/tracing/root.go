@@ -72,16 +72,43 @@ func (r *Root) Sends(actor, verb, id string) *Span {
 	r.mu.Lock()
 	at, order := r.at, r.order
 	r.mu.Unlock()
-	return r.tracer.Start(Sending(actor, verb, id, order, at))
+	if !r.tracer.Wants(at.Trace) {
+		return nil
+	}
+	return r.tracer.sends(Sending{Actor: actor, Verb: verb, ID: id, Order: order}, at)
 }
 
-// Sending is the span of publishing a message about an order, which may be
-// empty, to an actor, because of what stands at cause.
-func Sending(actor, verb, id, order string, cause Place) Span {
-	s := Span{Name: Publish + " " + actor + "." + verb, Kind: trace.SpanKindProducer,
-		At: Place{cause.Trace, SpanOf(Publish, actor, id)}, Parent: cause.Span,
-		Attributes: About(id, order)}
-	return s
+// Sending is the publishing of a message.
+type Sending struct {
+	// Actor gets it, under Verb and the identity ID.
+	Actor, Verb, ID string
+	// Order is whom it is about; empty for none.
+	Order string
+	// Sender and Cause name the message about the same order that caused it: who
+	// handled it, and its identity; empty for none.
+	Sender, Cause string
+}
+
+// Sends begins the span of publishing a message in the trace of its order.
+func (t *Tracer) Sends(s Sending) *Span {
+	if t == nil || s.Order == "" {
+		return nil
+	}
+	at := Place{Trace: OfOrder(s.Order)}
+	if !t.Wants(at.Trace) {
+		return nil
+	}
+	if s.Cause != "" {
+		at.Span = SpanOf(Handle, s.Sender, s.Cause)
+	}
+	return t.sends(s, at)
+}
+
+// sends is Sends because of what stands at cause.
+func (t *Tracer) sends(s Sending, cause Place) *Span {
+	return t.Start(Span{Name: Publish + " " + s.Actor + "." + s.Verb, Kind: trace.SpanKindProducer,
+		At: Place{cause.Trace, SpanOf(Publish, s.Actor, s.ID)}, Parent: cause.Span,
+		Attributes: About(s.ID, s.Order)})
 }
 
 // About are the attributes of a message: its id, and the order that it is about
