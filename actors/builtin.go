@@ -57,6 +57,10 @@ func (e *Engine) endpoints() map[string]Endpoint {
 			"What became of a message from an edge, by its id.", getResult, nil},
 		api.EndpointDead: {api.EndpointDead,
 			"Messages that could not be handled.", listLetters, nil},
+		api.EndpointEffects: {api.EndpointEffects,
+			"Work for the world outside, of an order, or all that is open.", listEffects, nil},
+		api.EndpointKnown: {api.EndpointKnown,
+			"What the actor has done and undone for an order.", e.knownSteps, nil},
 	}
 	for _, q := range e.Spec.Queries {
 		m[q.Name] = q

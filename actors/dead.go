@@ -179,6 +179,13 @@ func listLetters(v *View, body []byte) (any, error) {
 	if q.N > 0 {
 		before, q.Limit = q.N+1, 1
 	}
+	from := int64(0)
+	if q.Contains != "" {
+		if err := v.Row(`SELECT coalesce(max(n), 0) FROM _dead`).Scan(&from); err != nil {
+			return nil, err
+		}
+		from -= api.MaxSearched
+	}
 	list := api.LetterList{Letters: []api.Letter{}}
 	err = v.Each(func(r Row) error {
 		l, err := scanLetter(r)
@@ -199,8 +206,9 @@ func listLetters(v *View, body []byte) (any, error) {
 		list.Letters = append(list.Letters, *l)
 		return nil
 	}, `SELECT `+letterColumns+` FROM _dead
-		WHERE n < ?1 AND (?2 = '' OR state = ?2) ORDER BY n DESC LIMIT +?3`,
-		before, q.State, q.Size()+1)
+		WHERE n < ?1 AND n > ?4 AND (?2 = '' OR state = ?2)
+			AND (?5 = '' OR instr(body, ?5) OR instr(subject, ?5) OR instr(id, ?5))
+		ORDER BY n DESC LIMIT +?3`, before, q.State, q.Size()+1, from, q.Contains)
 	if q.N > 0 {
 		list.Next = ""
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"ordo/api"
@@ -85,6 +86,14 @@ func (e *Engine) OpenEffects() (open []api.Effect, err error) {
 	return open, err
 }
 
+// failed keeps why a try failed.
+func failed(tx *Tx, o *api.Outcome) error {
+	text := o.Error[:min(len(o.Error), api.MaxOutcomeError)]
+	_, err := tx.Exec(`UPDATE _effect SET failures = failures + 1, error = ?, failed_at = ?
+		WHERE id = ? AND state = 'open'`, strings.ToValidUTF8(text, ""), tx.now, o.Effect)
+	return err
+}
+
 // outcome closes an effect at its first final outcome. A second, different one
 // is an incident, unless the domain takes it.
 func (e *Engine) outcome(tx *Tx, body []byte) error {
@@ -96,11 +105,13 @@ func (e *Engine) outcome(tx *Tx, body []byte) error {
 	var known sql.NullString
 	err := tx.Row(`SELECT name, state, outcome FROM _effect WHERE id = ?`, o.Effect).
 		Scan(&name, &state, &known)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && !o.Final {
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
 		return nil
-	}
-	if err != nil {
+	case err != nil:
 		return err
+	case !o.Final:
+		return failed(tx, &o)
 	}
 	if state == "closed" {
 		if known.String == string(o.Data) {

@@ -49,6 +49,7 @@ type Engine struct {
 	queries map[string]Endpoint
 
 	self   string // <actor>.<shard>
+	steps  string // reads what knownSteps answers
 	random func() string
 	// mu guards what follows; Apply changes state when a batch is committed.
 	mu sync.Mutex
@@ -107,6 +108,8 @@ func OpenEngine(ctx context.Context, spec *Spec, path string) (*Engine, error) {
 func OpenEngineOn(spec *Spec, file *stores.File, random func() string) (*Engine, error) {
 	e := &Engine{Spec: spec, file: file, w: file.W, self: bus.Address(spec.Name), random: random,
 		readers: make(chan *stores.Conn, len(file.R))}
+	e.steps = `SELECT step, occurrence, state FROM (` + spec.StepsIn("main") + `)
+		WHERE order_id = +? LIMIT +?`
 	if err := e.open(); err != nil {
 		return nil, fmt.Errorf("actors: open %s: %w", spec.Name, err)
 	}
@@ -239,15 +242,23 @@ func (e *Engine) AskInto(name string, q, into any) error {
 		if !ok {
 			answer, err = endpoint.answer(v, api.Raw(q))
 		}
-		if err != nil || assign(into, answer) {
+		if err != nil {
 			return err
 		}
-		if raw, ok := into.(*json.RawMessage); ok {
-			*raw = api.Raw(answer)
-			return nil
-		}
-		return json.Unmarshal(api.Raw(answer), into)
+		return put(into, answer)
 	})
+}
+
+// put puts an answer into a pointer.
+func put(into, answer any) error {
+	if assign(into, answer) {
+		return nil
+	}
+	if raw, ok := into.(*json.RawMessage); ok {
+		*raw = api.Raw(answer)
+		return nil
+	}
+	return json.Unmarshal(api.Raw(answer), into)
 }
 
 // assign copies an answer, or what it points to, when the types are the same.

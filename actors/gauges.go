@@ -43,32 +43,6 @@ func (h *Host) Gauges(ctx context.Context) (g Gauges, err error) {
 	return g, err
 }
 
-// oldestUnconfirmed is when the oldest message was sent that its receiver has
-// not been seen to commit; 0 for none.
-func (e *Engine) oldestUnconfirmed() (oldest api.Time, err error) {
-	receivers := e.Receivers()
-	err = e.read(func(v *View) error {
-		for receiver, r := range receivers {
-			if r[1] >= r[0] {
-				continue
-			}
-			var at api.Time
-			// From the last row that begins at or before it, which may hold it.
-			if err := v.Row(`SELECT coalesce(min(at), 0) FROM (SELECT at FROM _sent
-				WHERE receiver = ?1 AND last > ?2 AND first >= coalesce((SELECT max(first)
-					FROM _sent WHERE receiver = ?1 AND first <= ?2 + 1), 0)
-				ORDER BY first LIMIT 1)`, receiver, r[1]).Scan(&at); err != nil {
-				return err
-			}
-			if at > 0 && (oldest == 0 || at < oldest) {
-				oldest = at
-			}
-		}
-		return nil
-	})
-	return oldest, err
-}
-
 // Canary tells how long ago a tick was last committed, and how long that one
 // took from its storing to its commit; the time since the start and 0 before the
 // first.

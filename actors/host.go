@@ -176,6 +176,9 @@ func (h *Host) disown(err error) {
 
 // askLocal answers an edge of the same process. A fault is logged here.
 func (h *Host) askLocal(name string, q, into any) error {
+	if name == api.EndpointStatus {
+		return put(into, h.ActorStatus(context.Background()))
+	}
 	err := h.engine.AskInto(name, q, into)
 	if err != nil && api.AsError(err) == nil {
 		h.log.Error("query failed", "query", name, "err", err)
@@ -369,7 +372,7 @@ func (h *Host) loop(ctx context.Context) error {
 		}
 		batch = batch[:0]
 		for i := range in {
-			batch = append(batch, deliveryOf(&in[i]))
+			batch = append(batch, DeliveryOf(&in[i]))
 		}
 		if err := h.commit(batch); err != nil {
 			return err

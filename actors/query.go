@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,6 +38,11 @@ func serveQueries(h *Host) (*server, error) {
 			micro.WithEndpointMetadata(map[string]string{"description": q.Description})); err != nil {
 			return s, fmt.Errorf("queries: %w", err)
 		}
+	}
+	if err := svc.AddEndpoint(api.EndpointStatus, micro.HandlerFunc(s.status),
+		micro.WithEndpointSubject(bus.QuerySubject(h.spec.Name, api.EndpointStatus)),
+		micro.WithEndpointMetadata(map[string]string{"description": "How the actor is."})); err != nil {
+		return s, fmt.Errorf("queries: %w", err)
 	}
 	for subject, handle := range map[string]nats.MsgHandler{
 		bus.CommittedSubject(h.engine.self): s.committed,
@@ -81,6 +87,10 @@ func (s *server) answer(name string, r micro.Request) {
 		refusal = api.Refuse(api.CodeInternal, "the query failed")
 	}
 	s.log(name, r.Error(string(refusal.Code), refusal.Message, api.Raw(refusal)))
+}
+
+func (s *server) status(r micro.Request) {
+	s.log(api.EndpointStatus, r.Respond(api.Raw(s.h.ActorStatus(context.Background()))))
 }
 
 func (s *server) log(name string, err error) {

@@ -36,6 +36,11 @@ type Spec struct {
 	// Migrations, when not nil, hold the later versions: goose files named
 	// 00002_….sql and so on.
 	Migrations fs.FS
+	// Steps, when not empty, is the SQL that tells which steps of orders the actor
+	// has done, when that does not stand in the runtime's table: columns order_id,
+	// step, occurrence and state, as in api.FoundStep, with the place of the
+	// schema's name as %[1]s.
+	Steps string
 	// Commands are the messages it handles, one entry a type.
 	Commands []Command
 	// Queries are the questions it answers, one entry a type.

@@ -30,7 +30,7 @@ var (
 		&api.CollectPayment{}, &api.ClosePayment{}, &api.ReleasePayment{}, &api.OpenAttempt{},
 		&api.NoteTrade{}, &api.NoteIncident{}, &api.NoteRefund{},
 		&api.RefundPayment{}, &api.ConfigurePayments{},
-		&api.AskRefund{}, &api.DecideRefund{}, &api.SettleOrder{},
+		&api.AskRefund{}, &api.DecideRefund{}, &api.SettleOrder{}, &api.RetryOrder{},
 		&api.CreateShipment{}, &api.CancelShipment{}, &api.RestoreShipment{}, &api.Ship{},
 		&api.Receive{}, &api.ConfigureShipping{},
 		&api.RegisterUser{}, &api.MakeUsers{}, &api.ChangePassword{}, &api.EndSession{},
@@ -45,6 +45,7 @@ var (
 		&api.ListJournal{},
 		&api.ListCourses{}, &api.CheckSeats{}, &api.GetCourse{}, &api.ListEnrolments{},
 		&api.GetOrder{}, &api.GetSubmission{}, &api.ListOrders{}, &api.GetSteps{},
+		&api.ListTransactions{}, &api.GetTally{},
 		&api.GetPayment{}, &api.GetAttempt{}, &api.ListPayments{}, &api.ListPaymentIncidents{},
 		&api.ListPayLog{},
 		&api.GetRefund{}, &api.ListRefunds{},
@@ -53,7 +54,8 @@ var (
 		&api.GetWallet{}, &api.ListWalletEntries{},
 	}
 	// reserved are the names that the runtime gives to every actor.
-	reserved = []string{api.EndpointResult, api.EndpointDead, api.VerbRetryDead, api.VerbDismissDead,
+	reserved = []string{api.EndpointResult, api.EndpointDead, api.EndpointStatus,
+		api.EndpointEffects, api.EndpointKnown, api.VerbRetryDead, api.VerbDismissDead,
 		api.VerbTick, api.VerbOutcome, api.VerbVoid}
 )
 

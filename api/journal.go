@@ -38,7 +38,8 @@ const (
 )
 
 // Types of events about orders. The Data of those about refunds is a
-// Refund, of all others the Order.
+// Refund, of those about what a person did an Intervention, of all others the
+// Order.
 const (
 	EventOrderPlaced    = "order.placed"
 	EventOrderRefused   = "order.refused"
@@ -48,4 +49,6 @@ const (
 	EventRefundAsked    = "order.refund-asked"
 	EventRefundDenied   = "order.refund-denied"
 	EventRefundFailed   = "order.refund-failed"
+	EventOrderRetried   = "order.retried"
+	EventOrderSettled   = "order.settled"
 )

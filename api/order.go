@@ -121,7 +121,8 @@ func (*ExpireOrder) Route() Route { return Route{"order", "expire"} }
 const MaxFound = 1000
 
 // SettleOrder has the order actor settle an order with its participants, whose
-// files and its own were restored to different moments; `ordo repair` sends it.
+// files and its own were restored to different moments; `ordo repair` sends it, and
+// support for one order.
 // It is refused with CodeInvalid for a step that does not exist. Sent again it
 // does no harm. Row P9.
 type SettleOrder struct {
@@ -131,6 +132,10 @@ type SettleOrder struct {
 	Found []FoundStep `json:"found"`
 	// Untold is the event of the order's decision, when the journal lacks it.
 	Untold string `json:"untold,omitempty"`
+	// By is the person who asks, and Reason why, which the journal then keeps;
+	// empty from a repair.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // FoundStep is what a participant's file says of a step.
@@ -258,8 +263,24 @@ type StepView struct {
 	Attempts int    `json:"attempts"`
 	Refusal  *Error `json:"refusal,omitempty"`
 	AskedAt  Time   `json:"asked_at"`
+	// UndoAt is when its undo was asked for.
+	UndoAt Time `json:"undo_at,omitzero"`
 	// AnsweredAt is when the last answer was handled.
 	AnsweredAt Time `json:"answered_at"`
+	// Verb is the participant's message that was sent last: that of the step, or
+	// of its undo.
+	Verb string `json:"verb,omitempty"`
+}
+
+// Open tells whether the step waits for an answer.
+func (s *StepView) Open() bool { return s.State == StepAsked || s.State == StepUndoing }
+
+// Since is when what the step waits for was asked for.
+func (s *StepView) Since() Time {
+	if s.State == StepUndoing {
+		return max(s.AskedAt, s.UndoAt)
+	}
+	return s.AskedAt
 }
 
 // GetSteps asks for the steps of an order in the order in which they began;

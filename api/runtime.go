@@ -27,6 +27,10 @@ const (
 	EndpointDead = "dead"
 	// EndpointStatus takes nothing and answers an ActorStatus.
 	EndpointStatus = "status"
+	// EndpointEffects takes a ListEffects and answers an EffectList.
+	EndpointEffects = "effects"
+	// EndpointKnown takes a GetSteps and answers a FoundList.
+	EndpointKnown = "known-steps"
 	// VerbRetryDead takes a LetterRef and has the letter handled again. The
 	// outcome is the letter's state then: "retried"; "dismissed" when it came
 	// from an edge and was refused, which is its answer; "open" when it failed
@@ -63,9 +67,12 @@ type Outcome struct {
 	// Final closes the effect; otherwise it will be tried again.
 	Final bool            `json:"final"`
 	Data  json.RawMessage `json:"data,omitempty"`
-	// Error says why the try failed.
+	// Error says why the try failed, in MaxOutcomeError bytes.
 	Error string `json:"error,omitempty"`
 }
+
+// MaxOutcomeError is how many bytes of an error an Outcome carries.
+const MaxOutcomeError = 500
 
 // Letter is a dead letter: a message that could not be handled, with its
 // error. Row M5.
@@ -103,12 +110,53 @@ type ListLetters struct {
 	// N, when not 0, asks for that letter alone, with all of its error; of
 	// others the first line is answered.
 	N int64 `json:"n,omitempty"`
+	// Contains, when not empty, leaves those with this text in body, subject or
+	// id, among the MaxSearched newest.
+	Contains string `json:"contains,omitempty"`
 }
+
+// MaxSearched is how many dead letters a search looks at.
+const MaxSearched = 10_000
 
 // LetterList answers ListLetters.
 type LetterList struct {
 	Letters []Letter `json:"items"`
 	Next    string   `json:"next,omitempty"`
+}
+
+// ListEffects asks for the effects about an order, oldest first; without one, for
+// open effects, those first whose next try comes first. Limit is as of a Page;
+// there is one page.
+type ListEffects struct {
+	Order string `json:"order,omitempty"`
+	Limit int    `json:"limit,omitempty"`
+}
+
+// EffectList answers ListEffects.
+type EffectList struct {
+	Effects []EffectView `json:"items"`
+}
+
+// EffectView is an effect as support sees it.
+type EffectView struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	// State is open or closed.
+	State string `json:"state"`
+	// Attempts counts tries: those that failed, or were announced, whichever is
+	// more.
+	Attempts int  `json:"attempts"`
+	At       Time `json:"at"`
+	// NextTry is when an open one is tried again at the latest.
+	NextTry Time `json:"next_try,omitzero"`
+	// Error is why the last try failed that was not final, and FailedAt when.
+	Error    string `json:"error,omitempty"`
+	FailedAt Time   `json:"failed_at,omitzero"`
+}
+
+// FoundList is what a participant knows of an order's steps, MaxFound at most.
+type FoundList struct {
+	Found []FoundStep `json:"items"`
 }
 
 // ActorStatus is how an actor is, as readiness, metrics and operators see it.
@@ -119,7 +167,8 @@ type ActorStatus struct {
 	Fault string `json:"fault,omitempty"`
 	// Now is the newest stream time handled.
 	Now Time `json:"now"`
-	// Lag counts messages of the mailbox that are not committed yet.
+	// Lag counts messages of the mailbox that are not committed yet; -1 when the
+	// stream can't be asked.
 	Lag int64 `json:"lag"`
 	// Unconfirmed counts messages sent that their receivers have not been seen
 	// to commit; Oldest is when the oldest of them was sent, 0 without any.

@@ -14,16 +14,23 @@ type ListTransactions struct {
 	// Before leaves those that were submitted, or with Stuck those whose oldest
 	// unanswered step was asked for, before this time; 0 for any time.
 	Before Time `json:"before,omitzero"`
+	// Now is the asker's time: an order that is still placed a minute after its
+	// deadline is stuck as well. 0 leaves those out.
+	Now Time `json:"now,omitzero"`
 }
 
 // Endpoint implements Query.
 func (*ListTransactions) Endpoint() Route { return Route{"order", "transactions"} }
 
-// TransactionList answers ListTransactions.
+// TransactionList answers ListTransactions. It may hold fewer than asked for, even
+// none, and still have a Next, because one answer looks at MaxExamined orders.
 type TransactionList struct {
 	Transactions []Transaction `json:"items"`
 	Next         string        `json:"next,omitempty"`
 }
+
+// MaxExamined is the most orders that one answer to ListTransactions looks at.
+const MaxExamined = 2000
 
 // Transaction is an order in short, with what it waits for.
 type Transaction struct {
@@ -44,7 +51,7 @@ type Transaction struct {
 
 // RetryOrder asks again for every step of the order that has not been answered.
 // Participants know repeats, so it does no harm. Refusals: CodeNotFound,
-// CodeNothingToRetry. The outcome is a Retried. Row M7.
+// CodeNothingToRetry, CodeInvalid. The outcome is a Retried. Row M7.
 type RetryOrder struct {
 	Order string `json:"order"`
 	// By is who asks, Reason why; both are kept in the journal.
@@ -63,11 +70,24 @@ type Retried struct {
 	Steps []string `json:"steps"`
 }
 
+// Intervention is the Data of EventOrderRetried and EventOrderSettled: what a
+// person had done about an order.
+type Intervention struct {
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	// Steps are those asked for again.
+	Steps []string `json:"steps,omitempty"`
+	// Found is what participants knew of the order.
+	Found []FoundStep `json:"found,omitempty"`
+}
+
 // GetTally asks how many orders are in each state, and how many came into each
 // in the last minutes. The answer is a Tally.
 type GetTally struct {
 	// Minutes is how many of the last minutes are wanted, at most MaxTally.
 	Minutes int `json:"minutes,omitempty"`
+	// Until is when they end; 0 for the last one in which anything happened.
+	Until Time `json:"until,omitzero"`
 }
 
 // MaxTally is the most minutes of a tally: a day.
@@ -90,3 +110,7 @@ type TallyMinute struct {
 	At      Time             `json:"at"`
 	Entered map[string]int64 `json:"entered"`
 }
+
+// CodeCannotSettle: messages can't bring the order and its participants together;
+// a person must.
+const CodeCannotSettle Code = "cannot_settle"

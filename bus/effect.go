@@ -8,6 +8,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -166,6 +167,7 @@ func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Ms
 		_ = m.Nak()
 		return
 	}
+	w.reportFailed(js, &e, m, err)
 	again := w.again(m, &e)
 	args := []any{"effect", e.ID, "attempt", e.Attempt, "again", again, "err", err}
 	if at := span.Place(); !at.IsZero() {
@@ -236,6 +238,19 @@ func (w *Worker) report(js jetstream.JetStream, o *api.Outcome, m jetstream.Msg,
 		return err
 	}
 	return stored(f, m)
+}
+
+// reportFailed tells the actor why a try failed, for people to see: a best effort.
+func (w *Worker) reportFailed(js jetstream.JetStream, e *api.Effect, m jetstream.Msg, cause error) {
+	o := api.Outcome{Effect: e.ID, Attempt: e.Attempt}
+	o.Error, _, _ = strings.Cut(cause.Error(), "\n")
+	o.Error = strings.ToValidUTF8(o.Error[:min(len(o.Error), api.MaxOutcomeError)], "")
+	tries := uint64(0)
+	if meta, err := m.Metadata(); err == nil {
+		tries = meta.NumDelivered
+	}
+	_, _ = Publish(js, MailboxSubject(w.Actor, api.VerbOutcome),
+		fmt.Sprintf("out-%s-%d-failed-%d", o.Effect, o.Attempt, tries), nil, api.Raw(&o))
 }
 
 // fetch hands waiting messages to handle, size at most, one by one.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -113,8 +114,8 @@ func TestWorkRepeated(t *testing.T) {
 	}
 }
 
-// A try that fails reports nothing and is tried again, first by the stream;
-// other effects do not wait for it. What the actor's sweep announced is tried
+// A try that fails reports why and is tried again, first by the stream; other
+// effects do not wait for it. What the actor's sweep announced is tried
 // once. ACCEPT S7 M4
 func TestWorkFails(t *testing.T) {
 	t.Parallel()
@@ -133,16 +134,20 @@ func TestWorkFails(t *testing.T) {
 	n.wantDone(bus.StreamEffects, "effect-order-cart", 1)
 	n.effect("fx-bad", 1)
 	n.effect("fx-good", 1)
-	for seq, want := range []string{"fx-good", "fx-bad"} {
-		n.stored("ORDER", uint64(seq+1))
-		if o := n.outcome(uint64(seq + 1)); o.Effect != want || !o.Final || o.Data != nil ||
-			o.Attempt != 1 {
-			t.Errorf("got %+v, want %s", o, want)
+	n.wantDone(bus.StreamEffects, "effect-order-cart", 3)
+	n.stored("ORDER", 4)
+	for seq, want := range []api.Outcome{
+		{Effect: "fx-bad", Attempt: 2, Error: "the cart is away"},
+		{Effect: "fx-bad", Attempt: 1, Error: "the cart is away"},
+		{Effect: "fx-good", Attempt: 1, Final: true},
+		{Effect: "fx-bad", Attempt: 1, Final: true},
+	} {
+		if o := n.outcome(uint64(seq + 1)); !reflect.DeepEqual(o, want) {
+			t.Errorf("got %+v, want %+v", o, want)
 		}
 	}
-	n.wantDone(bus.StreamEffects, "effect-order-cart", 3)
-	if got := n.state("ORDER").Msgs; got != 2 || tries.Load() != 2 {
-		t.Errorf("%d outcomes after %d tries, want 2 and 2", got, tries.Load())
+	if got := n.state("ORDER").Msgs; got != 4 || tries.Load() != 2 {
+		t.Errorf("%d outcomes after %d tries, want 4 and 2", got, tries.Load())
 	}
 }
 
@@ -158,8 +163,16 @@ func TestWorkPanics(t *testing.T) {
 	n.effect("fx-1", 2)
 	n.effect("fx-1", 1)
 	n.wantDone(bus.StreamEffects, "effect-order-cart", 2)
-	if got := n.state("ORDER").Msgs; got != 1 || n.outcome(1).Attempt != 1 {
-		t.Errorf("%d outcomes, want that of the other try", got)
+	n.stored("ORDER", 2)
+	failed, done := n.outcome(1), n.outcome(2)
+	if failed.Final {
+		failed, done = done, failed
+	}
+	if failed.Final || failed.Attempt != 2 || failed.Error != "panic: as asked" {
+		t.Errorf("outcome of the panic %+v", failed)
+	}
+	if !done.Final || done.Attempt != 1 {
+		t.Errorf("outcome of the other try %+v", done)
 	}
 }
 

@@ -103,9 +103,9 @@ func (p *process) dead(args ...string) (code int, out string) {
 	return cmd.ProcessState.ExitCode(), string(text)
 }
 
-func coupons(t *testing.T, data string) *sql.DB {
+func fileOf(t *testing.T, data, actor string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+url.PathEscape(filepath.Join(data, "actors", "coupon.db"))+
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(filepath.Join(data, "actors", actor+".db"))+
 		"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
@@ -117,14 +117,19 @@ func coupons(t *testing.T, data string) *sql.DB {
 // rule changes what the coupon actor's file allows, while the actor runs.
 func rule(t *testing.T, data, statement string) {
 	t.Helper()
-	if _, err := coupons(t, data).Exec(statement); err != nil {
+	ruleOf(t, data, "coupon", statement)
+}
+
+func ruleOf(t *testing.T, data, actor, statement string) {
+	t.Helper()
+	if _, err := fileOf(t, data, actor).Exec(statement); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func count(t *testing.T, data, query string) (n int) {
 	t.Helper()
-	if err := coupons(t, data).QueryRow(query).Scan(&n); err != nil {
+	if err := fileOf(t, data, "coupon").QueryRow(query).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"ordo/api"
+	"ordo/api/rest"
 	"ordo/bus"
 )
 
@@ -78,6 +79,7 @@ func TestConfRightsAreEnough(t *testing.T) {
 	confOrders(edge)
 	confPayments(edge, g)
 	confLetter(edge)
+	confTransactions(edge)
 	// Its senders ask for what it has, and it asks them for what it lacks.
 	processes["goods"].kill()
 	processes["goods"] = serve(t, dirs[1], "--nats", confURL(s, "goods"), "--only", "goods",
@@ -187,6 +189,32 @@ func confLetter(p *process) {
 	})
 	p.admin().must("POST", fmt.Sprintf("/admin/v1/dead/goods/%d/dismiss", list.Letters[0].N),
 		map[string]string{"reason": "a test"}, nil)
+}
+
+// confTransactions looks at an order over all processes, and has it retried and
+// settled.
+func confTransactions(p *process) {
+	p.t.Helper()
+	o := p.shopper().buy(p.onSale(1000, 9), 1)
+	var life rest.Timeline
+	eventually(p.t, "an order with its messages", func() bool {
+		p.admin().must("GET", "/admin/v1/transactions/"+o.ID, nil, &life)
+		return len(life.Messages) >= 5 && len(life.Notes) == 0
+	})
+	var look rest.Overview
+	p.admin().must("GET", "/admin/v1/overview", nil, &look)
+	for _, a := range look.Actors {
+		if !a.Ready || a.Lag < 0 {
+			p.t.Errorf("actor %+v", a)
+		}
+	}
+	if len(look.Notes) > 0 || look.Orders.States[api.OrderPlaced] == 0 {
+		p.t.Errorf("overview %+v", look)
+	}
+	for _, what := range []string{"retry", "settle"} {
+		p.admin().must("POST", "/admin/v1/transactions/"+o.ID+"/"+what,
+			map[string]string{"reason": "a test"}, nil)
+	}
 }
 
 // Nobody can pretend to be another actor, read its mailbox or change streams.

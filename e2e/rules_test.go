@@ -32,8 +32,9 @@ var mayImport = map[string][]string{
 		"actors/shipping", "actors/user", "actors/order", "actors/journal"},
 	"actors/audit":   {"api", "bus", "stores"},
 	"actors/history": {"api", "bus", "stores", "actors"},
-	"api/rest": {"api", "bus", "bus/tracing", "stores", "actors/audit",
-		"actors/payment/gateway"},
+	"actors/settle":  {"api"},
+	"api/rest": {"api", "bus", "bus/tracing", "stores", "actors/audit", "actors/history",
+		"actors/settle", "actors/payment/gateway"},
 	"api/web": {"api"},
 
 	"actors/payment/alipay":  {"api"},

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"ordo/actors"
 	"ordo/api"
 	"ordo/bus"
@@ -28,9 +30,8 @@ import (
 type Config struct {
 	// Data are data directories, which may be in use.
 	Data []string
-	// NATS is the URL of the shop's NATS; empty: the streams are read from a
-	// copy of those in the data directories.
-	NATS string
+	// JS has the shop's streams; nil when they can't be reached.
+	JS jetstream.JetStream
 	// Specs are all domains.
 	Specs []*actors.Spec
 	// Rows is true when the messages shall be handled again, to tell what each
@@ -74,9 +75,10 @@ type Message struct {
 	Subject string `json:"subject"`
 	// At is its time in the stream, or that of its sending where the stream does
 	// not hold it any more; Seq is its place there, 0 then.
-	At   api.Time        `json:"at"`
-	Seq  uint64          `json:"seq,omitempty"`
-	Body json.RawMessage `json:"body,omitempty"`
+	At     api.Time        `json:"at"`
+	Stream string          `json:"stream,omitempty"`
+	Seq    uint64          `json:"seq,omitempty"`
+	Body   json.RawMessage `json:"body,omitempty"`
 	// Copies counts how often the stream has it.
 	Copies int `json:"copies,omitempty"`
 	// Handled is true once the actor has committed it.

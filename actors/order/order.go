@@ -9,7 +9,7 @@
 package order
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 
@@ -20,13 +20,19 @@ import (
 //go:embed schema.sql
 var schema string
 
+// migrations are the later versions of the tables.
+//
+//go:embed 0*.sql
+var migrations embed.FS
+
 // Spec describes the order actor.
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "order",
-		Version:     "1.1.0",
+		Version:     "1.2.0",
 		Description: "Coordinates the life of every order.",
 		Schema:      schema,
+		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(submit),
 			actors.On(stepResult),
@@ -35,6 +41,7 @@ func Spec() *actors.Spec {
 			actors.On(askRefund),
 			actors.On(decideRefund),
 			actors.On(settleOrder),
+			actors.On(retry),
 			actors.On(configure),
 		},
 		Queries: []actors.Endpoint{
@@ -42,6 +49,8 @@ func Spec() *actors.Spec {
 			actors.Answer("What was submitted under an order id.", getSubmission),
 			actors.Answer("Orders by user and state, newest first.", listOrders),
 			actors.Answer("The steps of an order with their states.", getSteps),
+			actors.Answer("Orders by state, user and SKU, and those that are stuck.", listTransactions),
+			actors.Answer("How many orders are and came into each state.", getTally),
 			actors.Answer("One refund by its id.", getRefund),
 			actors.Answer("Refunds by order, user and state, newest first.", listRefunds),
 		},
@@ -233,7 +242,9 @@ func stepNamed(name string) int {
 // order is an order with what its owner does not see.
 type order struct {
 	api.Order
-	n        int64
+	n int64
+	// was is the state that the file has; empty for a new order.
+	was      string
 	bodyHash string
 	// deadline is when Tick has to look at it; 0 for never.
 	deadline api.Time

@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"ordo/actors"
 	"ordo/api"
@@ -50,7 +51,7 @@ func scan(r actors.Row) (o *order, size int, err error) {
 		&o.asked); err != nil {
 		return nil, 0, err
 	}
-	o.deadline = api.Time(deadline.Int64)
+	o.was, o.deadline = o.State, api.Time(deadline.Int64)
 	o.Due.Amount = o.Total.Amount - o.Balance.Amount
 	for _, m := range []*api.Money{&o.Subtotal, &o.Discount, &o.Total, &o.Balance, &o.Due,
 		&o.Refunded} {
@@ -70,15 +71,27 @@ func scan(r actors.Row) (o *order, size int, err error) {
 
 // insert writes a new order and tells whether it is new.
 func insert(tx *actors.Tx, o *order, token string) (fresh bool, err error) {
-	n, err := tx.Exec(`INSERT INTO orders (id, token, user, body_hash, state, deadline, expiry,
+	err = tx.Row(`INSERT INTO orders (id, token, user, body_hash, state, deadline, expiry,
 		currency, subtotal, discount, total, balance, coupon, pay_method, channel, from_cart,
 		created, address, lines)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-		o.ID, token, o.User, o.bodyHash, o.State, o.deadline, o.expiry, o.Subtotal.Currency,
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+		RETURNING n`, o.ID, token, o.User, o.bodyHash, o.State, o.deadline, o.expiry, o.Subtotal.Currency,
 		o.Subtotal.Amount, o.Discount.Amount, o.Total.Amount, o.Balance.Amount, o.Coupon,
 		o.PayMethod, o.Channel, o.fromCart, o.Created, string(api.Raw(&o.Address)),
-		string(api.Raw(o.Lines)))
-	return n > 0, err
+		string(api.Raw(o.Lines))).Scan(&o.n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for i := range o.Lines {
+		if _, err := tx.Exec(`INSERT INTO order_sku (sku, n) VALUES (?, ?) ON CONFLICT DO NOTHING`,
+			o.Lines[i].SKU, o.n); err != nil {
+			return true, err
+		}
+	}
+	return true, count(tx, o)
 }
 
 // save writes all that changes in an order's life.
@@ -95,7 +108,10 @@ func save(tx *actors.Tx, o *order) error {
 		o.State, deadline, o.Decided, o.ExpiresAt, o.PaidAt, o.ClosedAt, o.Attempt, o.Provider,
 		o.TradeNo, o.Points, o.refunds, o.Refunded.Amount, o.backBalance, o.backPoints,
 		jsonOrNull(o.Reason), lines, o.n)
-	return err
+	if err != nil {
+		return err
+	}
+	return count(tx, o)
 }
 
 func jsonOrNull(e *api.Error) sql.NullString {
@@ -207,28 +223,49 @@ func cursor(s string) (int64, error) {
 }
 
 func getSteps(v *actors.View, q *api.GetSteps) (*api.StepList, error) {
-	list := &api.StepList{}
-	if err := v.Each(func(r actors.Row) error {
-		s := api.StepView{Step: api.Step{Order: q.Order}}
+	all, err := readSteps(v, q.Order, allSteps)
+	if err == nil && len(all) == 0 {
+		return nil, noOrder(q.Order)
+	}
+	return &api.StepList{Steps: all}, err
+}
+
+// Which steps of an order readSteps reads.
+const (
+	allSteps = `SELECT name, occurrence, state, attempts, asked_at, undo_at, answered_at, refusal
+		FROM steps WHERE order_id = +?`
+	openSteps = allSteps + ` AND state IN ('asked', 'undoing')`
+)
+
+// readSteps reads steps of an order in the order in which they began.
+func readSteps(v *actors.View, order, query string) ([]api.StepView, error) {
+	all := []api.StepView{}
+	err := v.Each(func(r actors.Row) error {
+		s := api.StepView{Step: api.Step{Order: order}}
 		var refusal sql.NullString
-		if err := r.Scan(&s.Name, &s.Occurrence, &s.State, &s.Attempts, &s.AskedAt,
+		if err := r.Scan(&s.Name, &s.Occurrence, &s.State, &s.Attempts, &s.AskedAt, &s.UndoAt,
 			&s.AnsweredAt, &refusal); err != nil {
 			return err
 		}
-		list.Steps = append(list.Steps, s)
-		return decodeRefusal(refusal, &list.Steps[len(list.Steps)-1].Refusal)
-	}, `SELECT name, occurrence, state, attempts, asked_at, answered_at, refusal
-		FROM steps WHERE order_id = +?`, q.Order); err != nil {
-		return nil, err
-	}
-	if len(list.Steps) == 0 {
-		return nil, noOrder(q.Order)
-	}
-	slices.SortStableFunc(list.Steps, func(a, b api.StepView) int {
+		s.Verb = verbOf(&s)
+		all = append(all, s)
+		return decodeRefusal(refusal, &all[len(all)-1].Refusal)
+	}, query, order)
+	slices.SortStableFunc(all, func(a, b api.StepView) int {
 		return cmp.Or(cmp.Compare(a.AskedAt, b.AskedAt),
 			cmp.Compare(stepNamed(a.Name), stepNamed(b.Name)))
 	})
-	return list, nil
+	return all, err
+}
+
+// verbOf is the participant's message that a step sent last.
+func verbOf(s *api.StepView) string {
+	_, verb, _ := strings.Cut(s.Name, ".")
+	i := stepNamed(s.Name)
+	if i < 0 || steps[i].undo == nil || s.State != api.StepUndoing && s.State != api.StepUndone {
+		return verb
+	}
+	return steps[i].undo(&order{refund: &api.Refund{}}, s.Step).Route().Verb
 }
 
 func getRefund(v *actors.View, q *api.GetRefund) (*api.Refund, error) {

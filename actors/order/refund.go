@@ -308,8 +308,8 @@ func putBack(tx *actors.Tx, o *order, r *api.Refund) error {
 	if len(o.recalled()) == 0 {
 		return nil
 	}
-	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing'
-		WHERE order_id = ? AND name = ? AND occurrence = ?`, o.ID, stepRecall,
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing', undo_at = ?
+		WHERE order_id = ? AND name = ? AND occurrence = ?`, tx.Now(), o.ID, stepRecall,
 		r.Number); err != nil {
 		return err
 	}
@@ -400,8 +400,9 @@ func (o *order) couponBack(tx *actors.Tx, r *api.Refund) (string, error) {
 
 // restoreCoupon undoes the redemption.
 func restoreCoupon(tx *actors.Tx, o *order) error {
-	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing'
-		WHERE order_id = ? AND name = ? AND occurrence = 0`, o.ID, stepRedeem); err != nil {
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing', undo_at = ?
+		WHERE order_id = ? AND name = ? AND occurrence = 0`, tx.Now(), o.ID,
+		stepRedeem); err != nil {
 		return err
 	}
 	return tx.Send(&api.RestoreCoupon{Step: api.Step{Order: o.ID, Name: stepRedeem}})

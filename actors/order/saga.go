@@ -322,8 +322,8 @@ func closePayment(tx *actors.Tx, o *order, reason *api.Error) error {
 		return err
 	}
 	s := &steps[stepNamed(stepCollect)]
-	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing'
-		WHERE order_id = ? AND name = ? AND occurrence = 0`, o.ID, s.name); err != nil {
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing', undo_at = ?
+		WHERE order_id = ? AND name = ? AND occurrence = 0`, tx.Now(), o.ID, s.name); err != nil {
 		return err
 	}
 	if err := tx.Send(s.undo(o, api.Step{Order: o.ID, Name: s.name})); err != nil {
@@ -342,8 +342,8 @@ func undoAll(tx *actors.Tx, o *order) error {
 		err := r.Scan(&name)
 		ran = append(ran, stepNamed(name))
 		return err
-	}, `UPDATE steps SET state = 'undoing' WHERE order_id = ? AND occurrence = 0
-		AND state IN ('asked', 'done') RETURNING name`, o.ID); err != nil {
+	}, `UPDATE steps SET state = 'undoing', undo_at = ? WHERE order_id = ? AND occurrence = 0
+		AND state IN ('asked', 'done') RETURNING name`, tx.Now(), o.ID); err != nil {
 		return err
 	}
 	slices.Sort(ran)
@@ -435,5 +435,5 @@ func sweep(tx *actors.Tx) (more bool, err error) {
 			return false, err
 		}
 	}
-	return more, nil
+	return more, fold(tx)
 }

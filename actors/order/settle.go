@@ -20,7 +20,7 @@ func settleOrder(tx *actors.Tx, m *api.SettleOrder) error {
 	}
 	o, err := load(tx, m.Order)
 	if errors.Is(err, sql.ErrNoRows) {
-		return settleUnknown(tx, m)
+		return errors.Join(settleUnknown(tx, m), tellSettled(tx, m, ""))
 	}
 	if err != nil {
 		return err
@@ -38,13 +38,25 @@ func settleOrder(tx *actors.Tx, m *api.SettleOrder) error {
 		}
 	}
 	if m.Untold == "order."+o.State {
-		return tell(tx, o, m.Untold)
+		if err := tell(tx, o, m.Untold); err != nil {
+			return err
+		}
 	}
-	return nil
+	return tellSettled(tx, m, o.User)
+}
+
+// tellSettled has the journal keep that a person settled the order.
+func tellSettled(tx *actors.Tx, m *api.SettleOrder, user string) error {
+	if m.By == "" {
+		return nil
+	}
+	return tx.Emit(api.Event{Type: api.EventOrderSettled, Order: m.Order, User: user,
+		Data: api.Raw(&api.Intervention{By: m.By, Reason: m.Reason, Found: m.Found})})
 }
 
 func checkSettle(m *api.SettleOrder) error {
-	if err := length("order", m.Order, 1, 64); err != nil {
+	if err := errors.Join(length("order", m.Order, 1, 64), length("by", m.By, 0, 64),
+		length("reason", m.Reason, 0, 500)); err != nil {
 		return err
 	}
 	if len(m.Found) > api.MaxFound {
@@ -152,8 +164,10 @@ func undoAgain(tx *actors.Tx, o *order, s *step, occurrence int) error {
 	if err := takeRefund(tx, o, occurrence); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing', attempts = attempts + 1
-		WHERE order_id = ? AND name = ? AND occurrence = ?`, o.ID, s.name, occurrence); err != nil {
+	if _, err := tx.Exec(`UPDATE steps SET state = 'undoing', attempts = attempts + 1,
+		undo_at = iif(state = 'undoing', undo_at, ?)
+		WHERE order_id = ? AND name = ? AND occurrence = ?`, tx.Now(), o.ID, s.name,
+		occurrence); err != nil {
 		return err
 	}
 	return tx.Send(s.undo(o, api.Step{Order: o.ID, Name: s.name, Occurrence: occurrence}))

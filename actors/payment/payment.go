@@ -24,6 +24,14 @@ var schema string
 //go:embed 0*.sql
 var migrations embed.FS
 
+// orderSteps are the payments and refunds as steps of orders. A payment that is
+// closing is as good as undone.
+const orderSteps = `SELECT order_id, step, occurrence, CASE state WHEN 'paid' THEN 'done'
+		WHEN 'closed' THEN 'undone' WHEN 'open' THEN 'asked' ELSE state END AS state
+		FROM %[1]s.payment
+	UNION ALL SELECT order_id, step, occurrence, iif(state = 'open', 'asked', state)
+		FROM %[1]s.refund WHERE kind = 'order'`
+
 // Spec describes the payment actor.
 func Spec() *actors.Spec {
 	return &actors.Spec{
@@ -32,6 +40,7 @@ func Spec() *actors.Spec {
 		Description: "Collects what orders are owed, and sends money back.",
 		Schema:      schema,
 		Migrations:  migrations,
+		Steps:       orderSteps,
 		Commands: []actors.Command{
 			actors.On(collect),
 			actors.On(closePayment),

@@ -46,6 +46,8 @@ var statuses = map[api.Code]int{
 	api.CodeNotCancellable: http.StatusConflict,
 	api.CodeCancelled:      http.StatusConflict,
 	api.CodeNotPayable:     http.StatusConflict,
+	api.CodeNothingToRetry: http.StatusConflict,
+	api.CodeCannotSettle:   http.StatusConflict,
 	api.CodeNotRefundable:  http.StatusConflict,
 	api.CodeRefundTooMuch:  http.StatusConflict,
 	api.CodeRefundRefused:  http.StatusConflict,

@@ -333,7 +333,9 @@ func TestOpenAPI(t *testing.T) {
 		"list-pay-log", "list-incidents", "ask-refund", "list-refunds", "list-all-refunds",
 		"get-any-refund", "refund-order", "grant-refund", "deny-refund", "get-shipment",
 		"list-shipments", "ship-order", "receive-shipment", "list-courses", "get-course",
-		"import-courses", "list-enrolments", "list-students"} {
+		"import-courses", "list-enrolments", "list-students",
+		"list-transactions", "get-transaction", "retry-transaction", "settle-transaction",
+		"get-overview"} {
 		if !ids[id] {
 			t.Errorf("%s is not in the document", id)
 		}

@@ -247,6 +247,7 @@ func (s *Server) routes() {
 	s.walletRoutes()
 	s.couponRoutes()
 	s.adminRoutes()
+	s.transactionRoutes()
 }
 
 // methods are all that any operation has.

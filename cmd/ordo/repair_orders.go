@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"ordo/actors"
+	"ordo/actors/settle"
 	"ordo/api"
 	"ordo/stores"
 )
@@ -15,32 +17,13 @@ import (
 // maxSettled is the most orders that one repair settles.
 const maxSettled = 10_000
 
-// difference is a step of which the order's file says another thing than its
-// participant's.
-type stepDifference struct {
-	api.FoundStep
-	// Own is what the order's file says; empty for nothing.
-	Own string `json:"own"`
-}
-
-// String is for people.
-func (d *stepDifference) String() string {
-	participant, _, _ := strings.Cut(d.Name, ".")
-	name := d.Name
-	if d.Occurrence > 0 {
-		name = fmt.Sprintf("%s of refund %d", d.Name, d.Occurrence)
-	}
-	return fmt.Sprintf("%s is %s by order, %s by %s", name, or(d.Own, "not known"),
-		or(d.State, "not known"), participant)
-}
-
 // unsettled is an order whose files differ, and what becomes of it.
 type unsettled struct {
 	Order string `json:"order"`
 	// State by the order's file; empty when it does not know the order.
-	State  string           `json:"state,omitempty"`
-	Steps  []stepDifference `json:"steps,omitempty"`
-	Untold string           `json:"untold,omitempty"`
+	State  string              `json:"state,omitempty"`
+	Steps  []settle.Difference `json:"steps,omitempty"`
+	Untold string              `json:"untold,omitempty"`
 	// Cannot says why messages can't settle it; empty when they can.
 	Cannot string `json:"cannot,omitempty"`
 }
@@ -94,20 +77,19 @@ func findUnsettled(ctx context.Context, files map[string]string, older bool) (al
 	if err := b.inFlight(ctx, older); err != nil {
 		return nil, err
 	}
-	for _, participant := range []string{"goods", "coupon", "wallet", "payment", "learning",
-		"shipping"} {
-		if files[participant] == "" {
+	for _, spec := range specs() {
+		if files[spec.Name] == "" || !slices.Contains(settle.Participants(), spec.Name) {
 			continue
 		}
-		if err := b.compare(ctx, participant); err != nil {
-			return nil, fmt.Errorf("%s: %w", participant, err)
+		if err := b.compare(ctx, spec); err != nil {
+			return nil, fmt.Errorf("%s: %w", spec.Name, err)
 		}
 	}
 	if err := b.untold(ctx); err != nil {
 		return nil, err
 	}
 	for _, u := range b.found {
-		u.Cannot = u.cannot()
+		u.Cannot = settle.Cannot(u.State, u.Steps)
 		all = append(all, u)
 	}
 	slices.SortFunc(all, func(a, b *unsettled) int { return strings.Compare(a.Order, b.Order) })
@@ -141,54 +123,35 @@ func (b *orderBooks) inFlight(ctx context.Context, older bool) error {
 	return nil
 }
 
-// participantSteps reads steps as the participants keep them. The payment actor
-// keeps payments and refunds instead: a payment that is closing is as good as
-// undone.
-func participantSteps(participant string) string {
-	if participant != "payment" {
-		return `SELECT order_id, step, occurrence, state FROM "` + participant + `"._step`
-	}
-	return `SELECT order_id, step, occurrence, CASE state WHEN 'paid' THEN 'done'
-			WHEN 'closed' THEN 'undone' WHEN 'open' THEN 'asked' ELSE state END AS state
-			FROM payment.payment
-		UNION ALL SELECT order_id, step, occurrence, iif(state = 'open', 'asked', state)
-			FROM payment.refund WHERE kind = 'order'`
-}
-
-// compare lists where order and participant differ. A payment, and the refund
-// of one, may be waiting for the gateway; whoever else was asked has answered,
-// when no message is under way.
-func (b *orderBooks) compare(ctx context.Context, participant string) error {
+// compare lists where order and participant differ. The query leaves out where both
+// say the same, which is nearly everywhere.
+func (b *orderBooks) compare(ctx context.Context, participant *actors.Spec) error {
 	// As a view, the participant's key can be used; the payment's has none.
-	waiting, undone, kind := `FALSE`, `f.state = 'done'`, `NOT MATERIALIZED`
-	if participant == "payment" {
+	kind := `NOT MATERIALIZED`
+	if participant.Steps != "" {
 		kind = `MATERIALIZED`
-		waiting = `(s.state, f.state) IN (VALUES ('asked', 'asked'), ('undoing', 'closing'))`
-		undone = `f.state IN ('asked', 'closing', 'done')`
 	}
-	query := `WITH f AS ` + kind + ` (` + participantSteps(participant) + `)
+	query := `WITH f AS ` + kind + ` (` + participant.StepsIn(`"`+participant.Name+`"`) + `)
 		SELECT s.order_id, s.name, s.occurrence, s.state, coalesce(f.state, ''), o.state
 		FROM "order".steps s JOIN "order".orders o ON o.id = s.order_id
 			LEFT JOIN f ON f.order_id = s.order_id AND f.step = s.name
 				AND f.occurrence = s.occurrence
-		WHERE s.name GLOB '` + participant + `.*' AND (
-			s.state IN ('asked', 'undoing') AND NOT coalesce(` + waiting + `, FALSE)
-			OR s.state = 'done' AND f.state IS NOT 'done'
-			OR s.state IN ('undone', 'refused') AND f.state = 'done')
+		WHERE s.name GLOB '` + participant.Name + `.*' AND s.state IS NOT f.state
 		UNION ALL
 		SELECT f.order_id, f.step, f.occurrence, '', f.state, coalesce(o.state, '')
 		FROM f LEFT JOIN "order".steps s ON s.order_id = f.order_id AND s.name = f.step
 				AND s.occurrence = f.occurrence
 			LEFT JOIN "order".orders o ON o.id = f.order_id
-		WHERE s.order_id IS NULL AND ` + undone
+		WHERE s.order_id IS NULL`
 	return b.each(ctx, query, func(scan func(...any) error) error {
-		var order, state string
-		var d stepDifference
-		if err := scan(&order, &d.Name, &d.Occurrence, &d.Own, &d.State, &state); err != nil {
+		var order, own, state string
+		var f api.FoundStep
+		if err := scan(&order, &f.Name, &f.Occurrence, &own, &f.State, &state); err != nil {
 			return err
 		}
-		if d.State == "closing" {
-			d.State = api.StepUndone
+		d, ok := settle.Differ(own, f)
+		if !ok {
+			return nil
 		}
 		if u := b.unsettled(order, state); u != nil && len(u.Steps) < api.MaxFound {
 			u.Steps = append(u.Steps, d)
@@ -230,38 +193,6 @@ func (b *orderBooks) unsettled(order, state string) *unsettled {
 		b.found[order] = u
 	}
 	return u
-}
-
-// cannot says why messages can't settle an order; empty when they can.
-func (u *unsettled) cannot() string {
-	var paid bool
-	for _, d := range u.Steps {
-		paid = paid || d.Name == "payment.collect" && d.State == api.StepDone
-	}
-	for _, d := range u.Steps {
-		switch {
-		case u.State == "" && paid:
-			return "it is paid, and the order's file does not know it: see its payment, and " +
-				"refund it at the provider or restore a newer file of order"
-		case u.State == "" && !undoable(d.Name):
-			return d.Name + " was done for it, and the order's file does not know it"
-		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
-			return "it is paid, and the payment's file does not know it: see the order's trade at " +
-				"the provider"
-		case d.Own == api.StepDone && d.State != "" && u.State == api.OrderPaid &&
-			d.State != api.StepAsked:
-			return d.Name + " was undone of a paid order"
-		case d.Own == "" && d.State == api.StepDone && u.State != "" && !undoable(d.Name) && !paid:
-			return d.Name + " was done, and the order's file does not know why"
-		}
-	}
-	return ""
-}
-
-// undoable tells whether a step can be undone without a refund.
-func undoable(step string) bool {
-	return slices.Contains([]string{"goods.reserve", "coupon.redeem", "wallet.debit",
-		"payment.collect"}, step)
 }
 
 // each calls do with a scan function for every row.

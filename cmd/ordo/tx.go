@@ -11,44 +11,92 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"ordo/actors/history"
 	"ordo/api"
+	"ordo/api/rest"
 	"ordo/stores"
-
-	"ordo/actors/audit"
 )
 
-// TxCmd shows what became of orders. Row M7.
+// TxCmd looks after orders: in a running shop, or in its files. Row M7.
 type TxCmd struct {
-	Show TxShowCmd `cmd:"" help:"Show an order's whole life: messages, steps, what each wrote."`
-	Ls   TxLsCmd   `cmd:"" help:"List orders with their steps."`
+	Ls     TxLsCmd     `cmd:"" help:"List orders with the steps that they wait for, newest first."`
+	Show   TxShowCmd   `cmd:"" help:"Show an order's whole life, and why it is stuck."`
+	Retry  TxRetryCmd  `cmd:"" help:"Ask again for the steps that were not answered, and the dead letters."`
+	Cancel TxCancelCmd `cmd:"" help:"Cancel an order that is not paid, and undo what it has."`
+	Settle TxSettleCmd `cmd:"" help:"Bring an order and its participants together, where they differ."`
 }
 
-// TxShowCmd shows an order's life, from the files of a shop that may be running.
+// TxSource is where a command reads; embed it in one.
+type TxSource struct {
+	Server     string   `help:"URL of the running shop." default:"http://127.0.0.1:8080"`
+	AdminToken string   `help:"Admin token, or the session of a supporter." placeholder:"TOKEN"`
+	Data       []string `help:"Read the files in this data directory instead; several when actors have their own." type:"path" placeholder:"DIR"`
+}
+
+// check refuses a source that can't be read.
+func (s *TxSource) check() error {
+	if len(s.Data) == 0 && s.AdminToken == "" {
+		return errors.New("a running shop needs --admin-token; files need --data")
+	}
+	return nil
+}
+
+func (s *TxSource) remote() *Remote { return &Remote{Server: s.Server, AdminToken: s.AdminToken} }
+
+// TxShowCmd shows an order's life, as the shop tells it, or from its files, which
+// also have what every message wrote.
 type TxShowCmd struct {
-	Order  string   `arg:"" help:"Id of the order."`
-	Data   []string `help:"Data directory; several when actors have their own." default:"ordo-data" type:"path"`
-	NATS   string   `help:"NATS to read the streams from; else a copy of those in the data directory." placeholder:"URL"`
-	NoRows bool     `help:"Leave out what each message wrote, which takes handling the streams again."`
-	JSON   bool     `name:"json" help:"Print it as JSON."`
-	Export string   `help:"Write it as scenarios that actorstest runs." placeholder:"FILE"`
+	TxSource
+	Order  string `arg:"" help:"Id of the order."`
+	NATS   string `help:"With --data: NATS that has the streams; else that of the first directory." placeholder:"URL"`
+	NoRows bool   `help:"With --data: leave out what each message wrote, which takes handling the streams again."`
+	JSON   bool   `name:"json" help:"Print it as JSON."`
+	Export string `help:"With --data: write it as scenarios that actorstest runs." placeholder:"FILE"`
 }
 
 // Validate refuses what contradicts itself.
 func (c *TxShowCmd) Validate() error {
-	if c.Export != "" && c.NoRows {
+	switch {
+	case c.Export != "" && c.NoRows:
 		return errors.New("--export needs what --no-rows leaves out")
+	case len(c.Data) == 0 && (c.NATS != "" || c.NoRows || c.Export != ""):
+		return errors.New("--nats, --no-rows and --export are about files: they need --data")
 	}
 	_, err := api.ParseID(api.PrefixOrder, c.Order)
-	return err
+	return errors.Join(err, c.check())
 }
 
 // Run implements the command.
 func (c *TxShowCmd) Run(ctx context.Context, t *terminal) error {
-	life, err := history.Read(ctx, c.Order, history.Config{Data: c.Data, NATS: c.NATS,
-		Specs: specs(), Rows: !c.NoRows, Export: c.Export != ""})
+	if len(c.Data) > 0 {
+		return c.files(ctx, t)
+	}
+	var life rest.Timeline
+	if err := c.remote().ask(ctx, "GET", "/transactions/"+c.Order, nil, &life); err != nil {
+		return fmt.Errorf("tx: %w", err)
+	}
+	if c.JSON {
+		return json.NewEncoder(t.Out).Encode(&life)
+	}
+	return printTimeline(t.Out, &life)
+}
+
+// files tells the order's life from the shop's files, and its streams where they
+// can be reached.
+func (c *TxShowCmd) files(ctx context.Context, t *terminal) (err error) {
+	cfg := history.Config{Data: c.Data, Specs: specs(), Rows: !c.NoRows, Export: c.Export != ""}
+	s, err := openStreams(ctx, c.Data[0], c.NATS, t.Log)
+	switch {
+	case errors.Is(err, errUnreadable):
+		t.Log.Warn("streams not read", "err", err)
+	case err != nil:
+		return fmt.Errorf("tx: %w", err)
+	default:
+		cfg.JS = s.js
+		defer func() { err = errors.Join(err, s.close()) }()
+	}
+	life, err := history.Read(ctx, c.Order, cfg)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("tx: there is no order %s", c.Order)
 	}
@@ -147,55 +195,4 @@ func changed(c *stores.Change) string {
 		}
 	}
 	return b.String()
-}
-
-// TxLsCmd lists orders from the order actor's file, which may be in use.
-type TxLsCmd struct {
-	Data  string        `help:"Data directory." default:"ordo-data" type:"path"`
-	State string        `help:"Those in this state; all for all." enum:"pending,placed,paid,refused,closing,cancelled,all" default:"all"`
-	Stuck bool          `help:"Those with a step that was asked for and is not answered."`
-	Older time.Duration `help:"Those that were submitted, or with --stuck asked for, so long ago." default:"0s"`
-	Limit int           `help:"Most orders." default:"50"`
-}
-
-// Validate refuses what would list nothing.
-func (c *TxLsCmd) Validate() error {
-	return errors.Join(within("limit", c.Limit, 1, 10_000),
-		within("older", c.Older, 0, 10*365*24*time.Hour))
-}
-
-// Run implements the command.
-func (c *TxLsCmd) Run(ctx context.Context, t *terminal) (err error) {
-	path := audit.File(c.Data, "order")
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("tx: %w", err)
-	}
-	db, err := stores.OpenReadOnly(path)
-	if err != nil {
-		return fmt.Errorf("tx: %w", err)
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	rows, err := db.QueryContext(ctx, `SELECT o.id, o.state, o.created, coalesce(group_concat(
-			s.name || ' ' || s.state, ', '), '')
-		FROM orders o LEFT JOIN steps s ON s.order_id = o.id AND s.state IN ('asked', 'undoing')
-			AND NOT (s.name = 'payment.collect' AND o.state = 'placed')
-		WHERE (?1 = 'all' OR o.state = ?1) AND (NOT ?2 OR s.asked_at <= ?3) AND (?2 OR o.created <= ?3)
-		GROUP BY o.n ORDER BY o.n DESC LIMIT ?4`, c.State, c.Stuck,
-		time.Now().Add(-c.Older).UnixNano(), c.Limit)
-	if err != nil {
-		return fmt.Errorf("tx: %w", err)
-	}
-	defer rows.Close()
-	w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ORDER\tSTATE\tSUBMITTED\tWAITS FOR") // w keeps its error
-	for rows.Next() {
-		var id, state, steps string
-		var created api.Time
-		if err := rows.Scan(&id, &state, &created, &steps); err != nil {
-			return fmt.Errorf("tx: %w", err)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", id, state, created.Std().UTC().Format(time.RFC3339),
-			or(steps, "-"))
-	}
-	return errors.Join(rows.Err(), w.Flush())
 }

@@ -1,0 +1,130 @@
+// Package settle compares what the order actor says of an order's steps with what
+// its participants say, after they may have come apart: files that were restored
+// to different moments, or a dead letter that was dismissed. It decides which
+// differences count, and which of them messages can't settle; it reads nothing and
+// sends nothing itself.
+package settle
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ordo/api"
+)
+
+// closing is the state of a payment that waits for the gateway to close it.
+const closing = "closing"
+
+// Participants are the actors that do steps of orders.
+func Participants() []string {
+	return []string{"goods", "coupon", "wallet", "payment", "learning", "shipping"}
+}
+
+// Difference is a step of which the order actor says another thing than its
+// participant.
+type Difference struct {
+	api.FoundStep
+	// Own is what the order actor says; empty for nothing.
+	Own string `json:"own"`
+}
+
+// String is for people.
+func (d *Difference) String() string {
+	participant, _, _ := strings.Cut(d.Name, ".")
+	name := d.Name
+	if d.Occurrence > 0 {
+		name = fmt.Sprintf("%s of refund %d", d.Name, d.Occurrence)
+	}
+	return fmt.Sprintf("%s is %s by order, %s by %s", name, cmp.Or(d.Own, "not known"),
+		cmp.Or(d.State, "not known"), participant)
+}
+
+// Differ compares a step's state by the order actor, empty for a step that it
+// does not know, with that by its participant, and answers the difference, if it
+// is one. A payment, and the refund of one, may be waiting for the gateway;
+// whoever else was asked has answered, when no message is under way.
+func Differ(own string, f api.FoundStep) (d Difference, ok bool) {
+	payment := strings.HasPrefix(f.Name, "payment.")
+	undone := f.State == api.StepDone || payment && (f.State == api.StepAsked || f.State == closing)
+	waits := payment && (own == api.StepAsked && f.State == api.StepAsked ||
+		own == api.StepUndoing && f.State == closing)
+	switch own {
+	case api.StepAsked, api.StepUndoing:
+		ok = !waits
+	case api.StepDone:
+		ok = f.State != api.StepDone
+	case api.StepUndone, api.StepRefused:
+		ok = f.State == api.StepDone
+	case "":
+		ok = undone
+	}
+	d = Difference{FoundStep: f, Own: own}
+	if d.State == closing {
+		d.State = api.StepUndone
+	}
+	return d, ok
+}
+
+// Compare compares all steps of one order, those of the order actor with what
+// participants know, MaxFound differences at most.
+func Compare(own []api.StepView, found []api.FoundStep) (all []Difference) {
+	type key struct {
+		name       string
+		occurrence int
+	}
+	states := map[key]string{}
+	for _, f := range found {
+		states[key{f.Name, f.Occurrence}] = f.State
+	}
+	add := func(own string, f api.FoundStep) {
+		if d, ok := Differ(own, f); ok && len(all) < api.MaxFound {
+			all = append(all, d)
+		}
+	}
+	for i := range own {
+		k := key{own[i].Name, own[i].Occurrence}
+		add(own[i].State, api.FoundStep{Name: k.name, Occurrence: k.occurrence, State: states[k]})
+		delete(states, k)
+	}
+	for _, f := range found {
+		if _, ok := states[key{f.Name, f.Occurrence}]; ok {
+			add("", f)
+		}
+	}
+	return all
+}
+
+// Cannot says why messages can't settle an order's differences; empty when they
+// can. state is the order's, empty when the order actor does not know it.
+func Cannot(state string, all []Difference) string {
+	var paid bool
+	for _, d := range all {
+		paid = paid || d.Name == "payment.collect" && d.State == api.StepDone
+	}
+	for _, d := range all {
+		switch {
+		case state == "" && paid:
+			return "it is paid, and the order's file does not know it: see its payment, and " +
+				"refund it at the provider or restore a newer file of order"
+		case state == "" && !undoable(d.Name):
+			return d.Name + " was done for it, and the order's file does not know it"
+		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
+			return "it is paid, and the payment's file does not know it: see the order's trade at " +
+				"the provider"
+		case d.Own == api.StepDone && d.State != "" && state == api.OrderPaid &&
+			d.State != api.StepAsked:
+			return d.Name + " was undone of a paid order"
+		case d.Own == "" && d.State == api.StepDone && state != "" && !undoable(d.Name) && !paid:
+			return d.Name + " was done, and the order's file does not know why"
+		}
+	}
+	return ""
+}
+
+// undoable tells whether a step can be undone without a refund.
+func undoable(step string) bool {
+	return slices.Contains([]string{"goods.reserve", "coupon.redeem", "wallet.debit",
+		"payment.collect"}, step)
+}

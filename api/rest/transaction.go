@@ -1,0 +1,302 @@
+package rest
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ordo/actors/settle"
+	"ordo/api"
+	"ordo/bus"
+)
+
+// Limits of what looks after transactions.
+const (
+	// actorLimit is how long an actor may take to answer for a page.
+	actorLimit = 2 * time.Second
+	// maxRetried is the most dead letters of an actor that one retry takes on.
+	maxRetried = 50
+	// settlePause is the time between the two readings of a settling.
+	settlePause = 300 * time.Millisecond
+)
+
+func (s *Server) transactionRoutes() {
+	route(s, s.op("list-transactions", "GET /admin/v1/transactions", support,
+		"Orders by state, user and SKU, and those that are stuck, newest first"), s.listTransactions)
+	route(s, s.op("get-transaction", "GET /admin/v1/transactions/{id}", support,
+		"An order's whole life, and why it is stuck; personal data is masked"), s.getTransaction)
+	route(s, s.op("retry-transaction", "POST /admin/v1/transactions/{id}/retry", support,
+		"Ask again for the steps of an order that were not answered, and its dead letters"),
+		s.retryTransaction)
+	route(s, s.op("settle-transaction", "POST /admin/v1/transactions/{id}/settle", support,
+		"Bring an order and its participants together, where they say different things"),
+		s.settleTransaction)
+	route(s, s.op("get-overview", "GET /admin/v1/overview", support,
+		"How many orders are in which state, and how actors, streams and audit are"), s.getOverview)
+}
+
+type transactionsInput struct {
+	PageQuery
+	State string `query:"state" enum:"pending,placed,paid,refused,closing,cancelled"`
+	User  string `query:"user" maxLength:"64"`
+	SKU   string `query:"sku" maxLength:"64"`
+	Stuck bool   `query:"stuck" doc:"Those with a step that is not answered, or overdue."`
+	Older int64  `query:"older" minimum:"0" maximum:"315360000" doc:"Submitted so many seconds ago; with stuck, asked."`
+}
+
+// listTransactions is row M7.
+func (s *Server) listTransactions(ctx context.Context, in *transactionsInput) (
+	*answer[passed[api.TransactionList]], error) {
+	now := api.TimeOf(time.Now())
+	q := &api.ListTransactions{Page: in.page(), State: in.State, User: in.User, SKU: in.SKU,
+		Stuck: in.Stuck, Now: now}
+	if in.Older > 0 {
+		q.Before = now.Add(-time.Duration(in.Older) * time.Second)
+	}
+	return pass[api.TransactionList](ctx, s, q)
+}
+
+type interveneInput struct {
+	ID   string `path:"id" maxLength:"64"`
+	Body struct {
+		Reason string `json:"reason" minLength:"1" maxLength:"500" doc:"Why; kept in the journal."`
+	}
+}
+
+// Retried is what a retry had done again.
+type Retried struct {
+	// Steps are those asked for again.
+	Steps []string `json:"steps"`
+	// Letters counts the dead letters that were handled now, Open those that
+	// failed again.
+	Letters int `json:"letters"`
+	Open    int `json:"open"`
+}
+
+// retryTransaction has the order's dead letters handled again, and then its steps.
+func (s *Server) retryTransaction(ctx context.Context, in *interveneInput) (
+	*answer[Retried], error) {
+	if err := checkOrderID(in.ID); err != nil {
+		return nil, err
+	}
+	by := callerOf(ctx).User
+	out := Retried{Steps: []string{}}
+	err := s.retryLetters(ctx, in, &out)
+	if err == nil {
+		var asked api.Retried
+		err = s.do(ctx, api.NewID("retry"), &api.RetryOrder{Order: in.ID, By: by,
+			Reason: in.Body.Reason}, &asked)
+		out.Steps = append(out.Steps, asked.Steps...)
+	}
+	if is(err, api.CodeNothingToRetry) && out.Letters+out.Open > 0 {
+		err = nil
+	}
+	s.log.Info("order retried", "order", in.ID, "by", by, "reason", in.Body.Reason,
+		"steps", out.Steps, "letters", out.Letters, "err", err)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[Retried]{out}, nil
+}
+
+// retryLetters has all open dead letters about an order handled again.
+func (s *Server) retryLetters(ctx context.Context, in *interveneInput, out *Retried) error {
+	for _, actor := range bus.ActorNames() {
+		var list api.LetterList
+		if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointDead},
+			&api.ListLetters{Page: api.Page{Limit: maxRetried}, State: "open", Contains: in.ID},
+			&list); is(err, api.CodeUnavailable) {
+			continue // it is not there to handle them either
+		} else if err != nil {
+			return err
+		}
+		slices.Reverse(list.Letters) // as they came
+		for _, l := range list.Letters {
+			settled, err := s.settleDead(ctx, letterOf(actor, l.N, in.Body.Reason))
+			if err != nil {
+				return err
+			}
+			if settled.Body.State == "open" {
+				out.Open++
+			} else {
+				out.Letters++
+			}
+		}
+	}
+	return nil
+}
+
+func letterOf(actor string, n int64, reason string) *settleInput {
+	in := &settleInput{LetterPath: LetterPath{actor, n}, What: "retry"}
+	in.Body.Reason = reason
+	return in
+}
+
+// Settled is what a settling found.
+type Settled struct {
+	// Found are the steps that differed, as the participants have them.
+	Found []api.FoundStep `json:"found"`
+	// Differences say it for people.
+	Differences []string `json:"differences"`
+}
+
+// settleTransaction compares what order and participants say, twice, because
+// messages may be under way, and has the order actor settle what differs.
+func (s *Server) settleTransaction(ctx context.Context, in *interveneInput) (
+	*answer[Settled], error) {
+	if err := checkOrderID(in.ID); err != nil {
+		return nil, err
+	}
+	state, all, err := s.differences(ctx, in.ID)
+	if err == nil && len(all) > 0 {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(settlePause):
+		}
+		var again []settle.Difference
+		state, again, err = s.differences(ctx, in.ID)
+		all = slices.DeleteFunc(all, func(d settle.Difference) bool { return !slices.Contains(again, d) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	if why := settle.Cannot(state, all); why != "" {
+		return nil, api.Refuse(api.CodeCannotSettle, "%s", why)
+	}
+	out := Settled{Found: []api.FoundStep{}, Differences: []string{}}
+	m := &api.SettleOrder{Order: in.ID, By: callerOf(ctx).User,
+		Reason: strings.TrimSpace(in.Body.Reason)}
+	for i := range all {
+		m.Found = append(m.Found, all[i].FoundStep)
+		out.Differences = append(out.Differences, all[i].String())
+	}
+	if len(all) > 0 {
+		err = s.do(ctx, api.NewID("settle"), m, nil)
+		out.Found = m.Found
+	}
+	s.log.Info("order settled", "order", in.ID, "by", m.By, "reason", m.Reason,
+		"differences", out.Differences, "err", err)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[Settled]{out}, nil
+}
+
+// differences asks for an order's state and steps, and then its participants.
+func (s *Server) differences(ctx context.Context, order string) (state string,
+	all []settle.Difference, err error) {
+	var own api.StepList
+	o, err := s.lookUp(ctx, order, "")
+	switch {
+	case is(err, api.CodeNotFound):
+	case err != nil:
+		return "", nil, err
+	default:
+		state = o.State
+		if err := s.Edge.Ask(ctx, &api.GetSteps{Order: order}, &own); err != nil {
+			return "", nil, err
+		}
+	}
+	var found []api.FoundStep
+	for _, actor := range settle.Participants() {
+		var list api.FoundList
+		if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointKnown},
+			&api.GetSteps{Order: order}, &list); err != nil {
+			return "", nil, err
+		}
+		found = append(found, list.Found...)
+	}
+	if state == "" && len(found) == 0 {
+		return "", nil, api.Refuse(api.CodeNotFound, "there is no such order")
+	}
+	return state, settle.Compare(own.Steps, found), nil
+}
+
+// Overview is how the shop is.
+type Overview struct {
+	At api.Time `json:"at"`
+	// Orders are counted by state now, and by the minute in which they came into
+	// it.
+	Orders api.Tally `json:"orders"`
+	// Actors are all, those that do not answer as well.
+	Actors []api.ActorStatus `json:"actors"`
+	Timers Timers            `json:"timers"`
+	// Streams are those of the table, with what waits in them.
+	Streams []bus.StreamState `json:"streams"`
+	// Audit is what /readyz shows of the standing audit; null without one.
+	Audit any `json:"audit"`
+	// Dead counts the open dead letters of all actors.
+	Dead int64 `json:"dead"`
+	// Notes say what is not known.
+	Notes []string `json:"notes"`
+}
+
+// Timers counts the timers that wait.
+type Timers struct {
+	Pending uint64 `json:"pending"`
+}
+
+type overviewInput struct {
+	Minutes int `query:"minutes" minimum:"1" maximum:"1440" default:"180" doc:"Of the orders' plot."`
+}
+
+func (s *Server) getOverview(ctx context.Context, in *overviewInput) (*answer[Overview], error) {
+	ctx, cancel := context.WithTimeout(ctx, actorLimit)
+	defer cancel()
+	out := Overview{At: api.TimeOf(time.Now()), Notes: []string{}, Orders: api.Tally{
+		States: map[string]int64{}, Minutes: []api.TallyMinute{}}, Streams: []bus.StreamState{}}
+	var wg sync.WaitGroup
+	wg.Go(func() { out.Actors = s.actorStatuses(ctx) })
+	var counts, streams error
+	wg.Go(func() {
+		counts = s.Edge.Ask(ctx, &api.GetTally{Minutes: in.Minutes, Until: out.At}, &out.Orders)
+	})
+	wg.Go(func() {
+		var all []bus.StreamState
+		all, streams = s.Edge.Streams(ctx)
+		out.Streams = append(out.Streams, all...)
+	})
+	wg.Wait()
+	if s.Audit != nil {
+		out.Audit = s.Audit()
+	}
+	if counts != nil {
+		out.Notes = append(out.Notes, "orders are not counted: "+counts.Error())
+	}
+	if streams != nil {
+		out.Notes = append(out.Notes, "not all streams are known: "+streams.Error())
+	}
+	for _, a := range out.Actors {
+		out.Dead += a.Dead
+	}
+	for _, st := range out.Streams {
+		if st.Name == bus.StreamTimers {
+			out.Timers.Pending = st.Lag
+		}
+	}
+	return &answer[Overview]{out}, nil
+}
+
+// actorStatuses asks all actors side by side how they are.
+func (s *Server) actorStatuses(ctx context.Context) []api.ActorStatus {
+	names := bus.ActorNames()
+	all := make([]api.ActorStatus, len(names))
+	var wg sync.WaitGroup
+	for i, name := range names {
+		wg.Go(func() {
+			if err := s.Edge.AskActor(ctx, api.Route{Actor: name, Verb: api.EndpointStatus}, nil,
+				&all[i]); err != nil {
+				all[i] = api.ActorStatus{Actor: name, Fault: noAnswer, Lag: -1}
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// noAnswer is the fault of an actor that is not there, or does not answer in
+// time.
+const noAnswer = "does not answer"

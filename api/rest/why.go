@@ -1,0 +1,186 @@
+package rest
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"ordo/api"
+	"ordo/bus"
+)
+
+// waitsOverdue is how long after its deadline an order that is not paid shows
+// that the order actor is not at work.
+const waitsOverdue = time.Minute
+
+// Cause is a reason why an order does not go on.
+type Cause struct {
+	Text string `json:"text"`
+	// Actor is whose it is, Since when it began.
+	Actor string   `json:"actor"`
+	Since api.Time `json:"since"`
+}
+
+// causes collects reasons, in the order of likelihood.
+type causes struct {
+	g   *gathered
+	now api.Time
+	all []Cause
+}
+
+func (c *causes) add(actor string, since api.Time, format string, args ...any) {
+	c.all = append(c.all, Cause{api.MaskText(fmt.Sprintf(format, args...)), actor, since})
+}
+
+// why says what keeps the order from going on: a dead letter of its own; for each
+// step that is not answered what is known to be wrong on its way; what it waits
+// for in good order.
+func (g *gathered) why(now api.Time) []Cause {
+	c := &causes{g: g, now: now, all: []Cause{}}
+	for _, actor := range bus.ActorNames() {
+		for _, l := range g.letters[actor] {
+			if l.State == "open" {
+				c.add(actor, l.At, "%s could not handle %s: %s; it is dead letter %d", actor,
+					verbOf(l.Subject), firstLine(l.Error), l.N)
+			}
+		}
+	}
+	c.faults()
+	c.effects()
+	c.lags()
+	c.waits()
+	return c.all
+}
+
+// verbOf is the last word of a subject, or an event's type.
+func verbOf(subject string) string {
+	if event, ok := strings.CutPrefix(subject, bus.EventPrefix); ok {
+		words := strings.Split(event, ".")
+		return "the event " + strings.Join(words[:max(len(words)-1, 1)], ".")
+	}
+	return "the message " + subject[strings.LastIndexByte(subject, '.')+1:]
+}
+
+// open calls f with every step that is not answered, and a text that says which;
+// a payment that waits for the shopper is left out.
+func (c *causes) open(f func(st *api.StepView, actor, text string)) {
+	for i := range c.g.steps.Steps {
+		st := &c.g.steps.Steps[i]
+		if !st.Open() || c.waitsForPayment(st) {
+			continue
+		}
+		actor, _, _ := strings.Cut(st.Name, ".")
+		text := fmt.Sprintf("%s.%s was asked for %s ago", actor, st.Verb, c.ago(st.Since()))
+		if st.Occurrence > 0 {
+			text = fmt.Sprintf("%s of refund %d", text, st.Occurrence)
+		}
+		f(st, actor, text)
+	}
+}
+
+func (c *causes) waitsForPayment(st *api.StepView) bool {
+	return c.g.order.State == api.OrderPlaced && st.State == api.StepAsked &&
+		st.Name == "payment.collect"
+}
+
+// ago is the time since t, in words.
+func (c *causes) ago(t api.Time) string {
+	d := max(time.Duration(c.now-t), 0)
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/(24*time.Hour))
+}
+
+// faults are channels that are stopped and actors that are not at work.
+func (c *causes) faults() {
+	owner := c.g.statuses["order"]
+	c.open(func(st *api.StepView, actor, text string) {
+		participant := c.g.statuses[actor]
+		if why := owner.Stopped[bus.Address(actor)]; why != "" {
+			c.add(actor, st.Since(), "%s; nothing is sent from order to %s any more: %s", text, actor, why)
+		}
+		if why := participant.Stopped[bus.Address("order")]; why != "" {
+			c.add(actor, st.Since(), "%s; nothing is sent from %s to order any more: %s", text, actor, why)
+		}
+		for _, a := range []*api.ActorStatus{participant, owner} {
+			switch {
+			case a.Fault == noAnswer:
+				c.add(a.Actor, st.Since(), "%s; the %s actor does not answer", text, a.Actor)
+			case !a.Ready:
+				c.add(a.Actor, st.Since(), "%s; the %s actor is not ready: %s", text, a.Actor, a.Fault)
+			}
+		}
+	})
+	if o := &c.g.order; o.State == api.OrderPlaced && c.now > o.ExpiresAt.Add(waitsOverdue) {
+		c.add("order", o.ExpiresAt, "it was to be paid until %s and has not been ended; the order "+
+			"actor %s", clock(o.ExpiresAt), condition(owner))
+	}
+}
+
+// condition says in words how an actor is.
+func condition(a *api.ActorStatus) string {
+	switch {
+	case a.Fault == noAnswer:
+		return noAnswer
+	case !a.Ready:
+		return "is not ready: " + a.Fault
+	}
+	return "handled its last message at " + clock(a.Now)
+}
+
+func clock(t api.Time) string { return t.Std().UTC().Format(time.RFC3339) }
+
+// effects are calls to the world outside that have failed or are under way.
+func (c *causes) effects() {
+	for _, actor := range bus.ActorNames() {
+		for _, f := range c.g.effects[actor] {
+			switch {
+			case f.State != "open":
+			case f.Error != "":
+				c.add(actor, f.At, "%s has failed %d times, last %s ago: %s; the next try is at %s",
+					f.Name, f.Attempts, c.ago(f.FailedAt), f.Error, clock(f.NextTry))
+			case time.Duration(c.now-f.At) > bus.EffectTimeout:
+				c.add(actor, f.At, "%s was begun %s ago and nothing has come of it; the next try is "+
+					"at %s", f.Name, c.ago(f.At), clock(f.NextTry))
+			}
+		}
+	}
+}
+
+// lags are mailboxes that are behind.
+func (c *causes) lags() {
+	c.open(func(st *api.StepView, actor, text string) {
+		for _, name := range []string{actor, "order"} {
+			a := c.g.statuses[name]
+			if a.Lag > 0 && a.Ready {
+				c.add(name, st.Since(), "%s; %d messages wait in the mailbox of %s, which has handled "+
+					"those until %s", text, a.Lag, name, clock(a.Now))
+			}
+		}
+	})
+}
+
+// waits is what the order waits for though nothing is wrong.
+func (c *causes) waits() {
+	o := &c.g.order
+	if o.State == api.OrderPlaced && c.now <= o.ExpiresAt.Add(waitsOverdue) {
+		c.add("payment", o.Decided, "it waits for its payment until %s", clock(o.ExpiresAt))
+	}
+	for i := range c.g.refunds.Refunds {
+		if r := &c.g.refunds.Refunds[i]; r.State == api.RefundAsked {
+			c.add("order", r.Asked, "refund %s waits for support to grant or deny it", r.ID)
+		}
+	}
+	if len(c.all) > 0 {
+		return
+	}
+	c.open(func(st *api.StepView, actor, text string) {
+		c.add(actor, st.Since(), "%s and is not answered yet; nothing is known to be wrong", text)
+	})
+}

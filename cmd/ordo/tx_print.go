@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"ordo/api"
+	"ordo/api/rest"
+)
+
+// pages prints tables one below the other, and keeps the first error.
+type pages struct {
+	w   io.Writer
+	err error
+}
+
+func (p *pages) say(format string, args ...any) {
+	_, err := fmt.Fprintf(p.w, format, args...)
+	p.err = errors.Join(p.err, err)
+}
+
+// table prints rows under a head; nothing when there are none.
+func (p *pages) table(head string, n int, row func(i int) string) {
+	if n == 0 {
+		return
+	}
+	p.say("\n")
+	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, head) // w keeps its error
+	for i := range n {
+		fmt.Fprintln(w, row(i))
+	}
+	p.err = errors.Join(p.err, w.Flush())
+}
+
+// printTimeline prints an order's life for people.
+func printTimeline(out io.Writer, t *rest.Timeline) error {
+	p := &pages{w: out}
+	o := &t.Order
+	p.say("order %s of %s is %s: total %s, to pay %s, refunded %s\n", o.ID, t.User, o.State, o.Total,
+		o.Due, o.Refunded)
+	if o.Reason != nil {
+		p.say("reason: %s\n", o.Reason)
+	}
+	for i := range t.Why {
+		p.say("why: %s\n", t.Why[i].Text)
+	}
+	p.table("STEP\tSTATE\tTRIES\tASKED\tANSWERED\tREFUSAL", len(t.Steps), func(i int) string {
+		return stepRow(&t.Steps[i].StepView)
+	})
+	p.table("REFUND\tSTATE\tAMOUNT\tASKED\tBY", len(t.Refunds), func(i int) string {
+		r := &t.Refunds[i]
+		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", r.ID, r.State, r.Amount, second(r.Asked), r.By)
+	})
+	p.table("ATTEMPT\tPROVIDER\tSTATE\tAMOUNT\tOPENED\tTRADE", len(t.Attempts), func(i int) string {
+		a := &t.Attempts[i]
+		return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", a.ID, a.Provider, a.State, a.Amount,
+			second(a.OpenedAt), or(a.TradeNo, "-"))
+	})
+	p.table("AT\tFROM\tMESSAGE\tSTREAM\tBECAME", len(t.Messages), func(i int) string {
+		m := &t.Messages[i]
+		return fmt.Sprintf("%s\t%s\t%s\t%s %d\t%s", clock(m.At), m.From, m.Subject, m.Stream, m.Seq,
+			became(m))
+	})
+	p.table("EFFECT\tSTATE\tTRIES\tNEXT TRY\tERROR", len(t.Effects), func(i int) string {
+		f := &t.Effects[i]
+		return fmt.Sprintf("%s %s\t%s\t%d\t%s\t%s", f.Actor, f.Name, f.State, f.Attempts,
+			second(f.NextTry), or(f.Error, "-"))
+	})
+	p.table("DEAD LETTER\tSTATE\tAT\tSUBJECT\tERROR", len(t.Letters), func(i int) string {
+		l := &t.Letters[i]
+		return fmt.Sprintf("%s %d\t%s\t%s\t%s\t%s", l.Actor, l.N, l.State, second(l.At), l.Subject,
+			l.Error)
+	})
+	p.table("EVENT\tAT", len(t.Events), func(i int) string {
+		return t.Events[i].Type + "\t" + clock(t.Events[i].At)
+	})
+	p.say("\n")
+	for _, text := range t.Notes {
+		p.say("note: %s\n", text)
+	}
+	return p.err
+}
+
+func stepRow(s *api.StepView) string {
+	name, refusal := s.Name, "-"
+	if s.Occurrence > 0 {
+		name = fmt.Sprintf("%s (refund %d)", s.Name, s.Occurrence)
+	}
+	if s.Refusal != nil {
+		refusal = s.Refusal.Error()
+	}
+	answered := "-"
+	if !s.Open() {
+		answered = clock(s.AnsweredAt)
+	}
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s", name, s.State, s.Attempts, clock(s.Since()), answered,
+		refusal)
+}
+
+// became says what became of a message.
+func became(m *rest.TimelineMessage) string {
+	switch {
+	case m.Dead != "":
+		return "dead letter " + m.Dead
+	case !m.Handled:
+		return "waits"
+	}
+	return or(m.Outcome, "handled")
+}
