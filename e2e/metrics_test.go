@@ -10,7 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"ordo/api"
@@ -48,6 +50,8 @@ func TestMetricsOfAShop(t *testing.T) {
 		t.Errorf("%d %v %s", status, err, data)
 	}
 	for series, want := range map[string]float64{
+		`ordo_orders{state="placed"}`: 1, `ordo_orders{state="paid"}`: 1,
+		`ordo_orders{state="refused"}`:                                                                  1,
 		`ordo_events_total{actor="order",event="order.placed"}`:                                         2,
 		`ordo_events_total{actor="order",event="order.paid"}`:                                           1,
 		`ordo_events_total{actor="order",event="order.refused"}`:                                        1,
@@ -124,6 +128,27 @@ func TestReadyVerbose(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
+	js, err := jetstream.New(p.connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.PauseConsumer(within(t, 10*time.Second), "GOODS", "goods-0",
+		time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the canary of a stuck actor", func() bool {
+		p.as("").must("GET", "/readyz?verbose", nil, &v)
+		stuck := 0
+		for _, a := range v.Parts {
+			if *a.Canary > 3 && a.Ready {
+				stuck++
+				if a.Actor != "goods" || *a.Lag == 0 {
+					stuck = -9
+				}
+			}
+		}
+		return stuck == 1
+	})
 	req, err := http.NewRequestWithContext(t.Context(), "GET", p.url+"/readyz?verbose", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -107,9 +107,10 @@ func (c *collector) orders(ctx context.Context, out chan<- prometheus.Metric) {
 		}
 		return
 	}
-	for state, n := range tally.States {
+	for _, state := range []string{api.OrderPending, api.OrderPlaced, api.OrderPaid,
+		api.OrderClosing, api.OrderRefused, api.OrderCancelled} {
 		out <- prometheus.MustNewConstMetric(desc("orders", "Orders in each state.", "state"),
-			prometheus.GaugeValue, float64(n), state)
+			prometheus.GaugeValue, float64(tally.States[state]), state)
 	}
 }
 
