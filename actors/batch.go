@@ -244,6 +244,7 @@ func (b *batch) handleNewEdge(d *Delivery, hash []byte) error {
 	}
 	b.wake(d.ID, &result)
 	b.out.Handled++
+	b.note(d, tx, result.Refusal)
 	return nil
 }
 
@@ -269,12 +270,16 @@ func (b *batch) invoke(d *Delivery) error {
 		return err
 	}
 	b.collect(d, tx)
+	b.note(d, tx, nil)
 	return nil
 }
 
 // call runs the handler. A refusal leaves no writes behind.
 func (b *batch) call(d *Delivery) (tx *Tx, err error) {
 	tx = &Tx{Conn: b.e.w, b: b, in: d, now: b.now}
+	if b.e.watched {
+		tx.began = time.Now()
+	}
 	config := b.config
 	if b.careful {
 		if _, err := b.e.w.Exec("SAVEPOINT message"); err != nil {
@@ -305,6 +310,9 @@ func (b *batch) call(d *Delivery) (tx *Tx, err error) {
 // collect gives the messages sent their numbers and keeps what is to be done
 // outside.
 func (b *batch) collect(d *Delivery, tx *Tx) {
+	if b.e.watched {
+		tx.relate()
+	}
 	for _, s := range tx.acts.sends {
 		receiver := bus.Address(s.receiver)
 		n, ok := b.given[receiver]
@@ -313,8 +321,10 @@ func (b *batch) collect(d *Delivery, tx *Tx) {
 		}
 		n++
 		b.given[receiver] = n
-		b.out.Sent = append(b.out.Sent, Sent{receiver, n, s.subject, d.ID, s.body})
+		b.out.Sent = append(b.out.Sent, Sent{Receiver: receiver, Number: n, Subject: s.subject,
+			Cause: d.ID, Apart: s.apart, Body: s.body})
 	}
+	b.out.Steps = append(b.out.Steps, tx.acts.steps...)
 	b.out.Timers = append(b.out.Timers, tx.acts.timers...)
 	b.out.Effects = append(b.out.Effects, tx.acts.effects...)
 	b.out.Wakes = append(b.out.Wakes, tx.acts.wakes...)
@@ -342,9 +352,13 @@ func (b *batch) commit() error {
 	failpoint.At("before-commit", b.e.Spec.Name)
 	began := time.Now()
 	_, err := b.e.w.Exec("COMMIT")
-	b.e.committing.Add(time.Since(began).Nanoseconds())
+	ended := time.Now()
+	b.e.committing.Add(ended.Sub(began).Nanoseconds())
 	if err != nil {
 		return err
+	}
+	for i := range b.out.Seen {
+		b.out.Seen[i].Committing, b.out.Seen[i].Committed = began, ended
 	}
 	b.e.mu.Lock()
 	defer b.e.mu.Unlock()

@@ -142,6 +142,7 @@ type sentMessage struct {
 	Subject string          `json:"subject"`
 	Cause   string          `json:"cause"`
 	Body    json.RawMessage `json:"body"`
+	Apart   bool            `json:"apart"`
 }
 
 // resendBytes is about how many bytes of messages one Resend reads at most.
@@ -170,7 +171,7 @@ func (e *Engine) Resend(receiver string, after int64) (sent []Sent, err error) {
 			}
 			for i, m := range messages {
 				if n := first + int64(i); n > after {
-					sent = append(sent, Sent{receiver, n, m.Subject, m.Cause, m.Body})
+					sent = append(sent, Sent{receiver, n, m.Subject, m.Cause, m.Body, m.Apart})
 				}
 			}
 			return nil
@@ -293,6 +294,9 @@ func (r *sentRow) add(s *Sent) {
 	r.text.Write(api.Raw(s.Cause))
 	r.text.WriteString(`,"body":`)
 	r.text.Write(s.Body)
+	if s.Apart {
+		r.text.WriteString(`,"apart":true`)
+	}
 	r.text.WriteByte('}')
 }
 

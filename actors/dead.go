@@ -39,6 +39,7 @@ func (b *batch) bury(d *Delivery, cause error) error {
 	b.out.Dead = append(b.out.Dead, *l)
 	b.cut(CutDead, fmt.Sprintf("letter %d, %s", l.N, d.ID))
 	b.out.Handled++
+	b.noteFault(d)
 	if isChannel {
 		b.in[c.sender] = inbound{c.epoch, c.number}
 		return nil

@@ -58,6 +58,8 @@ type Engine struct {
 
 	owner, epoch string
 	state        state
+	// watched has every message noted in Output.Seen; set before the first one.
+	watched bool
 	// cutting is a cut that the next batch will record; only the writer sets it.
 	cutting *Cut
 }

@@ -17,6 +17,7 @@ import (
 	"ordo/api"
 	"ordo/bus"
 	"ordo/bus/failpoint"
+	"ordo/bus/tracing"
 )
 
 // How a hosted actor works.
@@ -51,7 +52,11 @@ type HostConfig struct {
 	// TickEvery, when not zero, replaces the half minute between sweeps; for
 	// tests.
 	TickEvery time.Duration
-	Log       *slog.Logger
+	// Trace records spans; nil records none. Late, when not nil, hears how late
+	// timers are forwarded.
+	Trace *tracing.Tracer
+	Late  func(time.Duration)
+	Log   *slog.Logger
 }
 
 // Host runs one actor: it feeds its engine from the mailbox, publishes what it
@@ -84,6 +89,9 @@ type Host struct {
 	batches atomic.Int64
 	busy    atomic.Int64 // ns in Apply
 	handled atomic.Int64
+	started time.Time
+	tally   tally
+	canary  canary
 	asked   map[string]time.Time
 	// faulty is true from a fault of the store until a batch is committed.
 	faulty bool
@@ -96,7 +104,7 @@ type Host struct {
 // streams stay away for half a minute; later that only keeps the actor from
 // being ready.
 func Start(ctx context.Context, spec *Spec, cfg HostConfig) (*Host, error) {
-	h := &Host{cfg: cfg, spec: spec, log: cfg.Log.With("actor", spec.Name),
+	h := &Host{cfg: cfg, spec: spec, log: cfg.Log.With("actor", spec.Name), started: time.Now(),
 		asked: map[string]time.Time{}}
 	if h.cfg.TickEvery == 0 {
 		h.cfg.TickEvery = tickEvery
@@ -132,7 +140,9 @@ func (h *Host) open(ctx context.Context) (err error) {
 		return err
 	}
 	h.pub = newPublisher(h.engine, h.nc, h.js, h.log)
-	h.timers = bus.NewTimers(h.js, h.spec.Name, h.log)
+	h.pub.trace, h.engine.watched = h.cfg.Trace, h.cfg.Trace != nil
+	h.timers = bus.NewTimers(h.js, h.spec.Name,
+		bus.TimerWatch{Late: h.cfg.Late, Trace: h.cfg.Trace}, h.log)
 	h.snaps = newSnapshots(h)
 	if h.lease, err = takeLease(ctx, h); err != nil {
 		return err
@@ -386,65 +396,11 @@ func (h *Host) commit(batch []Delivery) error {
 	if out != nil {
 		h.batches.Add(1)
 		h.handled.Add(int64(out.Handled))
+		h.canary.see(batch)
 		failpoint.At("after-commit", h.spec.Name)
 		h.after(out)
 	}
 	return err
-}
-
-// after does what a committed batch leaves to be done outside: best efforts,
-// but for the outbox.
-func (h *Host) after(out *Output) {
-	h.pub.hand(out.Sent)
-	for _, w := range out.Wakes {
-		if h.cfg.Edge != nil {
-			h.cfg.Edge.Notify(w.Key, w.Body)
-		}
-		// A wake-up may get lost: who waits also asks.
-		_ = h.nc.Publish(bus.WakeSubject(w.Key), w.Body)
-	}
-	for _, m := range out.Missing {
-		h.askAgain(m)
-	}
-	for _, t := range out.Timers {
-		if time.Until(t.Due.Std()) > bus.MaxTimer {
-			continue // the sweep will find it
-		}
-		h.timers.Ensure(t.Class)
-		if err := bus.PublishTimer(h.js, h.spec.Name, t); err != nil {
-			h.log.Warn("timer left to the sweep", "msg_id", t.ID, "err", err)
-		}
-	}
-	h.publishEffects(out.Effects, false)
-	for i := range out.Dead {
-		l := &out.Dead[i]
-		h.log.Error("dead letter", "subject", l.Subject, "msg_id", l.ID, "err", l.Error)
-		id, to := fmt.Sprintf("dead-%s-%d", h.spec.Name, l.N), bus.DeadSubject(h.spec.Name)
-		if _, err := bus.Publish(h.js, to, id, nil, api.Raw(l)); err != nil {
-			h.log.Warn("dead letter not announced", "msg_id", l.ID, "err", err)
-		}
-	}
-}
-
-// announce publishes open effects again whose last announcement may be lost
-// with the stream's tail; the stream knows most of them. At the start they are
-// published anew, because the worker that had them may have ended with the
-// process before, and the stream would wait long for it.
-func (h *Host) announce() {
-	open, err := h.engine.OpenEffects()
-	if err != nil {
-		h.log.Warn("open effects left to the sweep", "err", err)
-	}
-	h.publishEffects(open, !h.announced)
-	h.announced = true
-}
-
-func (h *Host) publishEffects(effects []api.Effect, anew bool) {
-	for i := range effects {
-		if err := bus.PublishEffect(h.js, h.spec.Name, &effects[i], anew); err != nil {
-			h.log.Warn("effect left to the sweep", "effect", effects[i].ID, "err", err)
-		}
-	}
 }
 
 // checkTimes stops the actor before a message from a clock that runs far
@@ -470,23 +426,4 @@ func (h *Host) askAgain(m Missing) {
 	body := api.Raw(&resendRequest{Receiver: h.engine.self, Epoch: m.Epoch, Last: m.Last})
 	// Asked again at the next message of the channel if this gets lost.
 	_ = h.nc.Publish(bus.ResendSubject(m.Sender), body)
-}
-
-// tick has the actor sweep its deadlines at every half minute, and once at the
-// start. Only the owner sends ticks, and their ids are this process's: by the
-// clock, one that steps back would have them taken for repeats.
-func (h *Host) tick(ctx context.Context) {
-	for n := 1; ; n++ {
-		if _, err := bus.Publish(h.js, bus.MailboxSubject(h.spec.Name, api.VerbTick),
-			fmt.Sprintf("tick-%s-%s-%d", h.spec.Name, h.lease.instance, n), nil,
-			[]byte("{}")); err != nil {
-			h.log.Warn("tick", "err", err)
-		}
-		now := time.Now()
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(now.Truncate(h.cfg.TickEvery).Add(h.cfg.TickEvery).Sub(now)):
-		}
-	}
 }

@@ -41,6 +41,8 @@ type Delivery struct {
 	Seq  uint64
 	At   api.Time
 	Body []byte
+	// Trace is the header of that name; handlers do not see it.
+	Trace string
 }
 
 // verb is the last word of a mailbox subject; "event" for all events.
@@ -88,6 +90,31 @@ type Sent struct {
 	Subject  string
 	Cause    string
 	Body     []byte
+	// Apart is true for a message about another order than the one that caused
+	// it, as far as a watched engine knows.
+	Apart bool
+}
+
+// StepDone is what a participant did about a saga step for the first time.
+type StepDone struct {
+	// Step is its name, Outcome done, refused or undone.
+	Step, Outcome string
+}
+
+// Handled is what became of one message, for traces.
+type Handled struct {
+	ID, Subject string
+	// Trace is the header that it came with; Order, whom it is about, as its body
+	// or all that it made says; empty for none.
+	Trace, Order string
+	Began, Ended time.Time
+	// Step, when not empty, is what was done about it. Refusal is why it was
+	// refused; Dead is true when it became a dead letter.
+	StepDone
+	Refusal api.Code
+	Dead    bool
+	// Committing and Committed are the beginning and the end of the commit.
+	Committing, Committed time.Time
 }
 
 // Wake is news for whoever waits for the key.
@@ -111,8 +138,12 @@ type Output struct {
 	Wakes   []Wake
 	Missing []Missing
 	Dead    []api.Letter
+	// Steps are those that were done, refused or undone.
+	Steps []StepDone
 	// Handled and Skipped count the messages of the batch.
 	Handled, Skipped int
+	// Seen are the messages handled, of a watched engine.
+	Seen []Handled
 }
 
 func (o *Output) add(more *Output) {
@@ -122,6 +153,8 @@ func (o *Output) add(more *Output) {
 	o.Wakes = append(o.Wakes, more.Wakes...)
 	o.Missing = append(o.Missing, more.Missing...)
 	o.Dead = append(o.Dead, more.Dead...)
+	o.Steps = append(o.Steps, more.Steps...)
+	o.Seen = append(o.Seen, more.Seen...)
 	o.Handled += more.Handled
 	o.Skipped += more.Skipped
 }

@@ -42,6 +42,8 @@ type Parcel struct {
 	// before; 0 for none.
 	After int64
 	Cause string
+	// Apart is as in Sent.
+	Apart bool
 	Body  []byte
 }
 
@@ -283,7 +285,8 @@ func (o *Outbox) isVoid(c *channel, number int64) bool {
 }
 
 func (o *Outbox) publish(c *channel, s *Sent) error {
-	p := Parcel{Subject: s.Subject, Again: s.Number < c.fresh, Cause: s.Cause, Body: s.Body}
+	p := Parcel{Subject: s.Subject, Again: s.Number < c.fresh, Cause: s.Cause, Apart: s.Apart,
+		Body: s.Body}
 	p.ID, p.After = o.engine.identity(s)
 	if o.isVoid(c, s.Number) {
 		actor := strings.TrimSuffix(c.receiver, "."+bus.Shard)

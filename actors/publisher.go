@@ -16,6 +16,7 @@ import (
 	"ordo/api"
 	"ordo/bus"
 	"ordo/bus/failpoint"
+	"ordo/bus/tracing"
 )
 
 // How the publisher works.
@@ -66,6 +67,10 @@ type publisher struct {
 	answers chan answer
 	asks    sync.WaitGroup
 	subs    []*nats.Subscription
+	trace   *tracing.Tracer
+	// sent, again and unsent count what was published, what of it once more, and
+	// what was not taken or not stored.
+	sent, again, unsent atomic.Int64
 }
 
 // answer is a receiver's, nil when there was none.
@@ -187,6 +192,7 @@ func (p *publisher) resend(m *nats.Msg) {
 // failed has sent again what was not stored. It answers false for what is not
 // a message of a channel.
 func (p *publisher) failed(m *nats.Msg, err error) bool {
+	p.unsent.Add(1)
 	return p.outbox.Failed(bus.Identity(m.Header), err)
 }
 
@@ -208,11 +214,19 @@ func (p *publisher) Publish(m *Parcel) error {
 		id = bus.Fresh(id)
 	}
 	failpoint.At("before-publish", p.engine.Spec.Name)
-	_, err := bus.Publish(p.js, m.Subject, id, header, m.Body)
-	if err == nil {
-		failpoint.At("after-publish", p.engine.Spec.Name)
+	span := p.span(m)
+	_, err := bus.Publish(p.js, m.Subject, id, span.Carry(header), m.Body)
+	if err != nil {
+		p.unsent.Add(1)
+		return err
 	}
-	return err
+	span.End()
+	p.sent.Add(1)
+	if m.Again {
+		p.again.Add(1)
+	}
+	failpoint.At("after-publish", p.engine.Spec.Name)
+	return nil
 }
 
 // Ask implements Carrier.

@@ -184,7 +184,8 @@ func (t *Target) replay(ctx context.Context, h *bus.History, e *Engine, r *Rebui
 // DeliveryOf is a message out of a mailbox as an engine takes it.
 func DeliveryOf(m *bus.Message) Delivery {
 	return Delivery{Subject: m.Subject, ID: bus.Identity(m.Header), After: bus.After(m.Header),
-		Seq: m.Seq, At: api.Time(m.At), Body: m.Data}
+		Seq: m.Seq, At: api.Time(m.At), Body: m.Data,
+		Trace: traceHeader(m.Header)}
 }
 
 // At makes a file at path, which must not exist, with the actor's tables as they

@@ -24,8 +24,7 @@ func (h *Host) ActorStatus(ctx context.Context) *api.ActorStatus {
 	g, err := h.Gauges(ctx)
 	a.Dead, a.Effects, a.Incidents = g.Dead, g.Effects, g.Incidents
 	if err == nil {
-		a.Lag = int64(g.Pending)
-		a.Oldest, err = h.engine.oldestUnconfirmed()
+		a.Lag, a.Oldest = int64(g.Pending), g.Oldest
 	}
 	if err != nil && a.Fault == "" {
 		a.Fault = err.Error()

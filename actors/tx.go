@@ -25,6 +25,10 @@ type Tx struct {
 	ids    int
 	writes int
 	acts   acts
+	// began is when the handler began, and order whom the message is about; in a
+	// watched engine alone.
+	began time.Time
+	order string
 }
 
 // acts is what one message has the actor do beside writing.
@@ -33,6 +37,7 @@ type acts struct {
 	timers  []bus.Timer
 	effects []api.Effect
 	wakes   []Wake
+	steps   []StepDone
 	value   json.RawMessage
 }
 
@@ -40,6 +45,7 @@ type send struct {
 	receiver string
 	subject  string
 	body     []byte
+	apart    bool
 }
 
 // Now is the JetStream time of the message, never less than that of any
@@ -106,7 +112,7 @@ func (tx *Tx) send(receiver, subject string, m any) error {
 		return fmt.Errorf("send %s: %d bytes are over the limit of %d", subject, len(body),
 			api.MaxMessage)
 	}
-	tx.acts.sends = append(tx.acts.sends, send{receiver, subject, body})
+	tx.acts.sends = append(tx.acts.sends, send{receiver: receiver, subject: subject, body: body})
 	return nil
 }
 
@@ -214,6 +220,7 @@ func (tx *Tx) doFirst(result *api.StepResult, do func() (any, error)) error {
 	_, err = tx.Exec(`INSERT INTO _step (order_id, step, occurrence, state, refusal, data)
 		VALUES (?, ?, ?, ?, ?, ?)`, result.Order, result.Name, result.Occurrence, state, refusal,
 		data)
+	tx.acts.steps = append(tx.acts.steps, StepDone{result.Name, state})
 	return err
 }
 
@@ -264,6 +271,7 @@ func (tx *Tx) Undo(step api.Step, undo func() error) error {
 			step.Order, step.Name, step.Occurrence); err != nil {
 			return err
 		}
+		tx.acts.steps = append(tx.acts.steps, StepDone{step.Name, "undone"})
 	}
 	return tx.Send(&api.StepResult{Step: step, Undo: true})
 }

@@ -58,6 +58,9 @@ type Effect struct {
 	// Attempt counts the tries, from 1.
 	Attempt int             `json:"attempt"`
 	Body    json.RawMessage `json:"body"`
+	// Cause is the identity of the message that had it announced, if that is about
+	// the same order; for traces, and not sent.
+	Cause string `json:"-"`
 }
 
 // Outcome is a worker's report on one try of an effect.

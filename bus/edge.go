@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
+	"ordo/bus/tracing"
 )
 
 // How an edge waits and asks.
@@ -197,7 +198,9 @@ func decodeResult(r *api.Result, body []byte, value any) error {
 func (e *Edge) await(ctx context.Context, w *Watch, to api.Route, body []byte) (
 	*api.Result, error) {
 	id, subject, lost := w.key, MailboxSubject(to.Actor, to.Verb), e.reach.lost()
-	_, failed := Publish(e.js, subject, id, nil, body)
+	span := tracing.RootOf(ctx).Sends(to.Actor, to.Verb, id)
+	_, failed := Publish(e.js, subject, id, span.Carry(nil), body)
+	span.End()
 	published := time.Now()
 	poll := time.NewTimer(pollEvery)
 	defer poll.Stop()
@@ -223,7 +226,7 @@ func (e *Edge) await(ctx context.Context, w *Watch, to api.Route, body []byte) (
 			return r, nil
 		}
 		if failed != nil || time.Since(published) >= publishEvery {
-			_, failed = Publish(e.js, subject, Fresh(id), nil, body)
+			_, failed = Publish(e.js, subject, Fresh(id), span.Carry(nil), body)
 			published = time.Now()
 		}
 	}

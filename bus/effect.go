@@ -17,6 +17,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus/failpoint"
+	"ordo/bus/tracing"
 )
 
 // Limits of effects.
@@ -61,16 +62,33 @@ type Worker struct {
 	// tried again after EffectDelay, for ever; what it returns without one is
 	// the effect's final outcome.
 	Do func(ctx context.Context, e *api.Effect) (data any, err error)
+	// Done, when not nil, hears what came of each try, and how long it took.
+	Done func(err error, took time.Duration)
+	// Trace records spans; nil records none.
+	Trace *tracing.Tracer
 }
 
-// PublishEffect announces a try of an effect to its workers; anew when the
-// stream may know of it and the worker that took it may be gone.
-func PublishEffect(js jetstream.JetStream, actor string, e *api.Effect, anew bool) error {
-	id := fmt.Sprintf("eff-%s-%s-%d", actor, e.ID, e.Attempt)
-	if anew {
+// EffectID is the identity of the message that announces a try of an effect.
+func EffectID(actor string, e *api.Effect) string {
+	return fmt.Sprintf("eff-%s-%s-%d", actor, e.ID, e.Attempt)
+}
+
+// Announcement is how a try of an effect is announced.
+type Announcement struct {
+	// Anew is for when the stream may know of it and the worker that took it may
+	// be gone.
+	Anew bool
+	// Span is that of the publishing; nil for none.
+	Span *tracing.Span
+}
+
+// PublishEffect announces a try of an effect to its workers.
+func PublishEffect(js jetstream.JetStream, actor string, e *api.Effect, how Announcement) error {
+	id := EffectID(actor, e)
+	if how.Anew {
 		id = Fresh(id)
 	}
-	_, err := Publish(js, EffectSubject(actor, e.Name), id, nil, api.Raw(e))
+	_, err := Publish(js, EffectSubject(actor, e.Name), id, how.Span.Carry(nil), api.Raw(e))
 	return err
 }
 
@@ -137,13 +155,13 @@ func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Ms
 		return
 	}
 	o := api.Outcome{Effect: e.ID, Attempt: e.Attempt, Final: true}
-	data, err := w.do(ctx, &e)
+	data, span, err := w.watched(ctx, m, &e)
 	if err == nil {
 		failpoint.At("effect-answered", w.Actor)
 		if data != nil {
 			o.Data = api.Raw(data)
 		}
-		if err = w.report(js, &o, m); err == nil {
+		if err = w.report(js, &o, m, span); err == nil {
 			return
 		}
 	}
@@ -153,7 +171,11 @@ func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Ms
 	}
 	w.reportFailed(js, &e, m, err)
 	again := w.again(m, &e)
-	log.Warn("effect failed", "effect", e.ID, "attempt", e.Attempt, "again", again, "err", err)
+	args := []any{"effect", e.ID, "attempt", e.Attempt, "again", again, "err", err}
+	if at := span.Place(); !at.IsZero() {
+		args = append(args, "trace", at.Trace.String())
+	}
+	log.Warn("effect failed", args...)
 	if again > 0 {
 		_ = m.NakWithDelay(again)
 	} else {
@@ -171,6 +193,30 @@ func (w *Worker) again(m jetstream.Msg, e *api.Effect) time.Duration {
 	return EffectDelay(e.ID, int(meta.NumDelivered))
 }
 
+// watched is do, with its span and its time told.
+func (w *Worker) watched(ctx context.Context, m jetstream.Msg, e *api.Effect) (data any,
+	span *tracing.Span, err error) {
+	began := time.Now()
+	if at := tracing.Parse(m.Headers().Get(tracing.Header)); !at.IsZero() {
+		tries := uint64(1)
+		if meta, err := m.Metadata(); err == nil {
+			tries = meta.NumDelivered
+		}
+		id := fmt.Sprintf("%s-%d", EffectID(w.Actor, e), tries)
+		span = w.Trace.Start(tracing.Span{Name: tracing.Effect + " " + e.Name,
+			At:     tracing.Place{Trace: at.Trace, Span: tracing.SpanOf(tracing.Effect, w.Actor, id)},
+			Parent: at.Span, Attributes: tracing.About(e.ID, tracing.Order(e.Body))})
+	}
+	if data, err = w.do(ctx, e); err != nil && span != nil {
+		span.Fault = "failed; the log says why"
+	}
+	span.End()
+	if w.Done != nil {
+		w.Done(err, time.Since(began))
+	}
+	return data, span, err
+}
+
 // do calls Do within its time. A panic is an error.
 func (w *Worker) do(ctx context.Context, e *api.Effect) (data any, err error) {
 	ctx, cancel := context.WithTimeout(ctx, EffectTimeout)
@@ -185,10 +231,11 @@ func (w *Worker) do(ctx context.Context, e *api.Effect) (data any, err error) {
 
 // report publishes an outcome to the actor and acks the try's message once it
 // is stored.
-func (w *Worker) report(js jetstream.JetStream, o *api.Outcome, m jetstream.Msg) error {
+func (w *Worker) report(js jetstream.JetStream, o *api.Outcome, m jetstream.Msg,
+	span *tracing.Span) error {
 	body := api.Raw(o)
 	f, err := Publish(js, MailboxSubject(w.Actor, api.VerbOutcome),
-		fmt.Sprintf("out-%s-%d-%s", o.Effect, o.Attempt, hash(body)), nil, body)
+		fmt.Sprintf("out-%s-%d-%s", o.Effect, o.Attempt, hash(body)), span.Carry(nil), body)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (n *net) outcome(seq uint64) (o api.Outcome) {
 func (n *net) effect(id string, attempt int) {
 	n.t.Helper()
 	e := &api.Effect{ID: id, Name: "cart", Attempt: attempt, Body: []byte(`{"user":"u"}`)}
-	if err := bus.PublishEffect(n.js, "order", e, false); err != nil {
+	if err := bus.PublishEffect(n.js, "order", e, bus.Announcement{}); err != nil {
 		n.t.Fatal(err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
+	"ordo/bus/tracing"
 )
 
 // Limits of timers.
@@ -33,10 +36,10 @@ const (
 // PublishTimer publishes a message that comes back to the actor's mailbox when
 // it is due, under its own id.
 func PublishTimer(js jetstream.JetStream, actor string, t Timer) error {
-	_, err := Publish(js, TimerSubject(actor, t.Class), t.ID, nats.Header{
+	_, err := Publish(js, TimerSubject(actor, t.Class), t.ID, t.Span.Carry(nats.Header{
 		HeaderDue: {t.Due.Std().Format(time.RFC3339Nano)},
 		HeaderTo:  {MailboxSubject(actor, t.Verb)},
-	}, t.Body)
+	}), t.Body)
 	return err
 }
 
@@ -49,6 +52,18 @@ type Timer struct {
 	ID    string
 	Verb  string
 	Body  []byte
+	// Cause is the identity of the message that set it, if that is about the same
+	// order, and Span that of its publishing; for traces, and not sent.
+	Cause string
+	Span  *tracing.Span
+}
+
+// TimerWatch is who looks at timers; the zero value is nobody.
+type TimerWatch struct {
+	// Late hears how long after its deadline a timer was forwarded.
+	Late func(time.Duration)
+	// Trace records spans.
+	Trace *tracing.Tracer
 }
 
 // Timers forwards the due timers of one actor to its mailbox. Any number of
@@ -56,6 +71,7 @@ type Timer struct {
 type Timers struct {
 	js    jetstream.JetStream
 	actor string
+	watch TimerWatch
 	log   *slog.Logger
 
 	ctx     context.Context
@@ -67,8 +83,8 @@ type Timers struct {
 
 // NewTimers starts forwarding the classes that the stream holds; Ensure adds
 // new ones. Close it after use.
-func NewTimers(js jetstream.JetStream, actor string, log *slog.Logger) *Timers {
-	t := &Timers{js: js, actor: actor, log: log, classes: map[string]bool{}}
+func NewTimers(js jetstream.JetStream, actor string, watch TimerWatch, log *slog.Logger) *Timers {
+	t := &Timers{js: js, actor: actor, watch: watch, log: log, classes: map[string]bool{}}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -149,11 +165,52 @@ func (t *Timers) forward(m jetstream.Msg) error {
 		t.log.Error("timer to elsewhere", "actor", t.actor, "subject", m.Subject(), "to", to)
 		return m.Term()
 	}
-	f, err := Publish(t.js, to, Identity(h), nil, m.Data())
+	span := t.span(h, verb, due)
+	f, err := Publish(t.js, to, Identity(h), span.Carry(nil), m.Data())
+	if err == nil {
+		err = stored(f, m)
+	}
 	if err != nil {
 		return err
 	}
-	return stored(f, m)
+	if t.watch.Late != nil {
+		t.watch.Late(time.Since(due))
+	}
+	span.End()
+	return nil
+}
+
+// span is that of a timer's message: from its deadline until it is forwarded.
+func (t *Timers) span(h nats.Header, verb string, due time.Time) *tracing.Span {
+	at := tracing.Parse(h.Get(tracing.Header))
+	if at.IsZero() {
+		return nil
+	}
+	id := Identity(h)
+	return t.watch.Trace.Start(tracing.Span{Name: tracing.Timer + " " + t.actor + "." + verb,
+		At:     tracing.Place{Trace: at.Trace, Span: tracing.SpanOf(tracing.Timer, t.actor, id)},
+		Parent: at.Span, Began: due, Attributes: tracing.About(id, "")})
+}
+
+// Pending counts the timers of the classes known here that have not been
+// forwarded, by class.
+func (t *Timers) Pending(ctx context.Context) (map[string]uint64, error) {
+	t.mu.Lock()
+	classes := slices.Collect(maps.Keys(t.classes))
+	t.mu.Unlock()
+	pending := make(map[string]uint64, len(classes))
+	for _, class := range classes {
+		c, err := t.js.Consumer(ctx, StreamTimers, "timer-"+t.actor+"-"+class)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue // it is about to be made
+		}
+		if err != nil {
+			return nil, fmt.Errorf("bus: timers of %s: %w", t.actor, err)
+		}
+		info := c.CachedInfo()
+		pending[class] = info.NumPending + uint64(info.NumAckPending)
+	}
+	return pending, nil
 }
 
 // stored acks m when f is stored.

@@ -14,7 +14,7 @@ import (
 
 // timers forwards the timers of an actor until the test ends.
 func (n *net) timers(actor string) *bus.Timers {
-	timers := bus.NewTimers(n.js, actor, quiet())
+	timers := bus.NewTimers(n.js, actor, bus.TimerWatch{}, quiet())
 	n.t.Cleanup(timers.Close)
 	return timers
 }

@@ -65,6 +65,7 @@ func callerOf(ctx context.Context) *caller { return &exchangeOf(ctx).who }
 func (s *Server) guard(who access) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		x := exchangeOf(ctx.Context())
+		x.begins(ctx)
 		x.Header()["Cache-Control"] = noStore
 		if err := s.admit(ctx.Context(), x, who); err != nil {
 			_, w := humachi.Unwrap(ctx)

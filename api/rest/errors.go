@@ -17,6 +17,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/tracing"
 )
 
 // statuses is the one table from a refusal's code to the HTTP status. A body
@@ -149,6 +150,9 @@ func (s *Server) fault(ctx context.Context, err error, attrs ...any) *Problem {
 	attrs = append(attrs, "request", p.Request, "err", err)
 	if x := exchangeOf(ctx); x != nil {
 		attrs = append(attrs, "method", x.r.Method, "path", x.r.URL.Path)
+	}
+	if trace := tracing.RootOf(ctx).Trace(); trace != "" {
+		attrs = append(attrs, "trace", trace)
 	}
 	s.log.Error("request failed", attrs...)
 	return p

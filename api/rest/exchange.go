@@ -29,6 +29,8 @@ type exchange struct {
 	who       caller
 	// broken is why the request's body could not be read to its end.
 	broken error
+	// op and route are the operation's id and its path; empty for none.
+	op, route string
 	// deadline is true while one is set for reading the body.
 	deadline bool
 }

@@ -248,6 +248,7 @@ func (s *Server) notify(w http.ResponseWriter, r *http.Request) {
 // alone, is to stop; Alipay's protocol has no word but fail for it.
 func (s *Server) note(ctx context.Context, w http.ResponseWriter, m api.Message,
 	accepted string) {
+	s.relate(ctx, m)
 	var noted api.Noted
 	err := s.do(ctx, "notice-"+sum(api.Raw(m)), m, &noted)
 	switch {

@@ -6,7 +6,6 @@
 package rest
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -30,6 +29,7 @@ import (
 	"ordo/actors/payment/gateway"
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/tracing"
 	"ordo/stores"
 )
 
@@ -82,8 +82,16 @@ type Config struct {
 	// AuditFound support of whom; nil for no audit.
 	Audit      func() any
 	AuditFound func() []audit.Deviation
-	// Metrics serves /metrics to the operator; nil for none.
-	Metrics http.Handler
+	// Verbose tells the operator more for /readyz?verbose, and what the process
+	// knows of NATS; nil for nothing more than Ready.
+	Verbose func(context.Context) (parts, nats any)
+	// Metrics serves /metrics to the operator, and Profile /debug/pprof/ to the
+	// admin token; nil for none.
+	Metrics, Profile http.Handler
+	// Requests, when not nil, hears of every request that was answered.
+	Requests func(*Request)
+	// Trace records spans of requests; nil records none.
+	Trace *tracing.Tracer
 	// Live tells whether the process is worth keeping; nil for always.
 	Live func() bool
 	// Log gets faults, and every request at debug level; nil for none.
@@ -157,14 +165,15 @@ func (s *Server) HTTP(addr string, h http.Handler) *http.Server {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
+	ctx, root := s.Trace.Begin(r.Context(), r.Header.Get(tracing.Header))
+	if root != nil {
+		r = r.WithContext(ctx)
+	}
 	x := begin(w, r)
 	defer x.end()
+	defer s.tell(x, root, started)
 	defer s.catch(x)
 	s.router.ServeHTTP(x, x.r)
-	if s.log.Enabled(r.Context(), slog.LevelDebug) {
-		s.log.Debug("request", "method", r.Method, "path", r.URL.Path, "status",
-			cmp.Or(x.status, 200), "took", time.Since(started))
-	}
 }
 
 // catch answers a panic with a 500 that names the request in the log.
@@ -225,13 +234,9 @@ func (moment) Schema(huma.Registry) *huma.Schema {
 }
 
 func (s *Server) routes() {
-	s.router.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, problemOf(api.Refuse(api.CodeNotFound, "there is nothing here")))
-	})
+	s.router.NotFound(nothingHere)
 	s.router.MethodNotAllowed(s.methodNotAllowed)
-	s.router.Get("/livez", s.livez)
-	s.router.Get("/readyz", s.readyz)
-	s.router.Get("/metrics", s.metrics)
+	s.signalRoutes()
 	s.userRoutes()
 	s.goodsRoutes()
 	s.cartRoutes()
@@ -282,43 +287,6 @@ func (s *Server) documents() error {
 	s.router.Get("/docs", http.RedirectHandler("/docs/", http.StatusMovedPermanently).ServeHTTP)
 	s.router.Get("/docs/*", pages.ServeHTTP)
 	return nil
-}
-
-func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
-	writeHealth(w, s.Live == nil || s.Live(), nil, nil)
-}
-
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
-	var audit any
-	if s.Audit != nil {
-		audit = s.Audit()
-	}
-	if s.Ready == nil {
-		writeHealth(w, true, nil, audit)
-		return
-	}
-	ok, more := s.Ready()
-	writeHealth(w, ok, more, audit)
-}
-
-func writeHealth(w http.ResponseWriter, ok bool, more, audit any) {
-	status := http.StatusOK
-	if !ok {
-		status = http.StatusServiceUnavailable
-		w.Header().Set("Retry-After", "1")
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	body, err := json.Marshal(struct {
-		OK    bool `json:"ok"`
-		More  any  `json:"parts,omitempty"`
-		Audit any  `json:"audit,omitempty"`
-	}{ok, more, audit})
-	if err != nil {
-		body, status = []byte(`{"ok":false}`), http.StatusInternalServerError
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write(append(body, '\n')) // nobody to tell
 }
 
 // op describes an operation: its id, its method and path, who may call it, and

@@ -12,6 +12,7 @@ import (
 
 	"ordo/api"
 	"ordo/bus"
+	"ordo/bus/tracing"
 	"ordo/stores"
 )
 
@@ -82,6 +83,7 @@ func (s *Server) submitOrder(ctx context.Context, in *submitInput) (*submitted, 
 	if err != nil {
 		return nil, err
 	}
+	tracing.RootOf(ctx).About(order)
 	if in.Body.Balance == nil {
 		zero := s.money(0)
 		in.Body.Balance = &zero

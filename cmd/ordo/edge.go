@@ -35,14 +35,14 @@ func (s *Shop) removeFromCarts(run context.Context) {
 		s.fail(err)
 		return
 	}
-	bus.Work(run, s.js, bus.Worker{Actor: "order", Name: api.EffectCartRemove, Parallel: 16,
+	s.work(run, bus.Worker{Actor: "order", Name: api.EffectCartRemove, Parallel: 16,
 		Do: func(ctx context.Context, e *api.Effect) (any, error) {
 			var m api.RemoveFromCart
 			if err := json.Unmarshal(e.Body, &m); err != nil {
 				return nil, err
 			}
 			return nil, carts.Take(ctx, &m)
-		}}, s.cfg.Log)
+		}})
 }
 
 func (s *Shop) carts(ctx context.Context) (*stores.Carts, error) {
@@ -115,17 +115,17 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 	if err := s.adminToken(); err != nil {
 		return nil, err
 	}
-	return rest.New(rest.Config{Edge: s.edge, Sessions: s.sessions, Carts: carts,
-		Checkouts: stores.NewCheckouts(s.js, checkouts), AdminToken: s.AdminToken,
-		Currency: s.cfg.Currency, PayMethods: s.payMethods(), Gateways: s.pay,
-		CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Audit: s.auditReport,
-		AuditFound: s.auditFound, Metrics: s.metrics(), Log: s.cfg.Log, Version: Version})
+	cfg := s.told()
+	cfg.Edge, cfg.Sessions, cfg.Carts = s.edge, s.sessions, carts
+	cfg.Checkouts, cfg.CheckoutTTL = stores.NewCheckouts(s.js, checkouts), bus.CheckoutTTL
+	cfg.Currency, cfg.PayMethods, cfg.Gateways = s.cfg.Currency, s.payMethods(), s.pay
+	return rest.New(cfg)
 }
 
 // ofAPI are the addresses, and what they begin with, that are the API's. Every
 // other one is a page's, or leads to a page that says that there is nothing.
 var ofAPI = [...]string{"/v1/", "/admin/", "/docs", "/docs/", "/openapi.json", "/livez",
-	"/readyz", "/metrics", "/pay/{provider}/notify"}
+	"/readyz", "/metrics", "/debug/pprof/", "/pay/{provider}/notify"}
 
 // addresses are all that the shop serves by HTTP: the API, the pages, and the
 // sandbox where there is one.
@@ -142,13 +142,16 @@ func (s *Shop) addresses() (http.Handler, error) {
 	if s.sandbox != nil {
 		mux.Handle(sandboxPath+"/", http.StripPrefix(sandboxPath, s.sandbox))
 	}
-	mux.Handle("/", pages)
+	mux.Handle("/", s.meters.pages(pages))
 	return mux, nil
 }
 
 // adminToken takes the configured token, or the one in the data directory,
 // which it makes at the first start.
 func (s *Shop) adminToken() error {
+	if s.AdminToken != "" {
+		return nil // it has been taken
+	}
 	if s.AdminToken = s.cfg.AdminToken; s.AdminToken != "" {
 		return nil
 	}
@@ -202,13 +205,15 @@ func (s *Shop) closeAPI(ctx context.Context) (errs []error) {
 	if s.rest != nil {
 		s.rest.Close()
 	}
-	if s.http == nil {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainWait)
 	defer cancel()
-	if err := s.http.Shutdown(ctx); err != nil {
-		errs = append(errs, err, s.http.Close())
+	for _, each := range []*http.Server{s.http, s.signals} {
+		if each == nil {
+			continue
+		}
+		if err := each.Shutdown(ctx); err != nil {
+			errs = append(errs, err, each.Close())
+		}
 	}
 	return errs
 }

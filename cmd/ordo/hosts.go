@@ -62,7 +62,8 @@ func (s *Shop) startActors(ctx, run context.Context) error {
 func (s *Shop) startActor(ctx context.Context, spec *actors.Spec) error {
 	h, err := actors.Start(ctx, spec, actors.HostConfig{
 		Dir: filepath.Join(s.cfg.Data, "actors"), Connect: s.dial, TakeOver: s.cfg.TakeOver,
-		TickEvery: s.cfg.TickEvery, Edge: s.edge, Log: s.cfg.Log})
+		TickEvery: s.cfg.TickEvery, Edge: s.edge, Trace: s.trace, Late: s.meters.timer(spec.Name),
+		Log: s.cfg.Log})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
@@ -108,6 +109,13 @@ func (s *Shop) running() []*actors.Host {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.hosts)
+}
+
+// downErrors are the actors that could not be started, and why.
+func (s *Shop) downErrors() map[string]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.down)
 }
 
 // downNames are the actors that could not be started, and nats when the embedded

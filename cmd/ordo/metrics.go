@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"net/http"
+	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,18 +13,22 @@ import (
 
 	"ordo/actors"
 	"ordo/actors/audit"
+	"ordo/api"
 )
 
-// scrapeLimit is how long the actors' gauges may take to be read.
-const scrapeLimit = 2 * time.Second
-
-// metrics serves what the process knows of its actors and its audit, and of Go.
+// metrics serves what the process knows of orders, actors, requests, gateways,
+// its audit and Go.
 func (s *Shop) metrics() http.Handler {
+	return promhttp.HandlerFor(s.registry(), promhttp.HandlerOpts{MaxRequestsInFlight: 4,
+		Timeout: 2 * scrapeLimit})
+}
+
+func (s *Shop) registry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{s})
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4,
-		Timeout: 2 * scrapeLimit})
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{s},
+		s.meters.requests, s.meters.effects, s.meters.late)
+	return r
 }
 
 // collector reads the shop's metrics when they are asked for.
@@ -42,8 +48,11 @@ func (c *collector) Describe(chan<- *prometheus.Desc) {}
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeLimit)
 	defer cancel()
+	c.process(out)
+	c.orders(ctx, out)
 	for _, h := range c.shop.running() {
 		c.actor(ctx, h, out)
+		c.counts(h, out)
 	}
 	for _, name := range c.shop.downNames() {
 		out <- prometheus.MustNewConstMetric(desc("actor_ready", readyHelp, "actor"),
@@ -55,37 +64,128 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-func (c *collector) actor(ctx context.Context, h *actors.Host, out chan<- prometheus.Metric) {
-	s := h.Status()
-	gauge := func(name, help string, v float64) {
-		out <- prometheus.MustNewConstMetric(desc("actor_"+name, help, "actor"),
-			prometheus.GaugeValue, v, s.Actor)
+// process tells of the process as a whole.
+func (c *collector) process(out chan<- prometheus.Metric) {
+	s := c.shop
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
-	counter := func(name, help string, v float64) {
-		out <- prometheus.MustNewConstMetric(desc("actor_"+name, help, "actor"),
-			prometheus.CounterValue, v, s.Actor)
+	send(desc("build_info", "1, with the version of the shop and of Go.", "version", "go_version"),
+		prometheus.GaugeValue, 1, Version, runtime.Version())
+	send(desc("nats_connected", "1 while this process reaches NATS."), prometheus.GaugeValue,
+		oneIf(s.nc.IsConnected()))
+	send(desc("nats_reconnects_total", "How often it has lost and found NATS."),
+		prometheus.CounterValue, float64(s.nc.Stats().Reconnects))
+	if s.trace != nil {
+		sent, dropped := s.trace.Counts()
+		send(desc("trace_spans_sent_total", "Spans that the collector has taken."),
+			prometheus.CounterValue, float64(sent))
+		send(desc("trace_spans_dropped_total", "Spans that it did not take, or for whom no room was."),
+			prometheus.CounterValue, float64(dropped))
 	}
-	gauge("ready", readyHelp, oneIf(s.Ready))
-	gauge("unconfirmed", "Messages sent that their receivers have not been seen to commit.",
-		float64(s.Unconfirmed))
-	gauge("stopped_channels", "Receivers to which nothing is sent any more.",
-		float64(len(s.Stopped)))
-	counter("messages_total", "Messages handled since the start.", float64(s.Messages))
-	counter("batches_total", "Transactions committed since the start.", float64(s.Batches))
-	counter("busy_seconds_total", "Time spent on batches since the start.",
-		float64(s.BusyMicros)/1e6)
-	counter("commit_seconds_total", "The part of it in COMMIT, with its fsync.",
-		float64(s.CommitMicros)/1e6)
-	g, err := h.Gauges(ctx)
-	if err != nil {
-		// What can't be read is missing, which an alert can ask for.
-		c.shop.cfg.Log.Warn("metrics", "actor", s.Actor, "err", err)
+	if s.pay == nil {
 		return
 	}
-	gauge("lag", "Messages of the mailbox that are not committed yet.", float64(g.Pending))
-	gauge("dead_letters", "Open dead letters.", float64(g.Dead))
-	gauge("effects_open", "Effects without a final outcome.", float64(g.Effects))
-	gauge("incidents", "Incidents of the runtime, ever.", float64(g.Incidents))
+	for provider, state := range s.pay.Breakers() {
+		for _, each := range []string{"closed", "half-open", "open"} {
+			send(desc("gateway_breaker", "1 for the state that the provider's breaker is in; "+
+				"it is not asked while it is open.", "provider", "state"), prometheus.GaugeValue,
+				oneIf(each == state), provider, each)
+		}
+	}
+}
+
+// orders counts the orders in each state, where the order actor is.
+func (c *collector) orders(ctx context.Context, out chan<- prometheus.Metric) {
+	if !c.shop.runs("order") || slices.Contains(c.shop.downNames(), "order") {
+		return
+	}
+	var tally api.Tally
+	if err := c.shop.edge.Ask(ctx, &api.GetTally{}, &tally); err != nil {
+		if refusal := api.AsError(err); refusal == nil || refusal.Code != api.CodeNotFound {
+			c.shop.cfg.Log.Warn("metrics", "actor", "order", "err", err)
+		}
+		return
+	}
+	for _, state := range []string{api.OrderPending, api.OrderPlaced, api.OrderPaid,
+		api.OrderClosing, api.OrderRefused, api.OrderCancelled} {
+		out <- prometheus.MustNewConstMetric(desc("orders", "Orders in each state.", "state"),
+			prometheus.GaugeValue, float64(tally.States[state]), state)
+	}
+}
+
+// series sends the metrics of one actor.
+type series struct {
+	actor string
+	out   chan<- prometheus.Metric
+}
+
+func (s series) gauge(name, help string, v float64) {
+	s.out <- prometheus.MustNewConstMetric(desc("actor_"+name, help, "actor"),
+		prometheus.GaugeValue, v, s.actor)
+}
+
+func (s series) counter(name, help string, v float64) {
+	s.out <- prometheus.MustNewConstMetric(desc("actor_"+name, help, "actor"),
+		prometheus.CounterValue, v, s.actor)
+}
+
+func (c *collector) actor(ctx context.Context, h *actors.Host, out chan<- prometheus.Metric) {
+	a := h.Health(ctx)
+	s := series{a.Actor, out}
+	s.gauge("ready", readyHelp, oneIf(a.Ready))
+	s.gauge("unconfirmed", "Messages sent that their receivers have not been seen to commit.",
+		float64(a.Unconfirmed))
+	s.gauge("stopped_channels", "Receivers to which nothing is sent any more.",
+		float64(len(a.Stopped)))
+	s.gauge("canary_age_seconds", "Time since a tick was last committed.", a.CanarySeconds)
+	s.gauge("canary_duration_seconds", "Time from the storing of that tick to its commit.",
+		a.CanaryTook)
+	s.counter("messages_total", "Messages handled since the start.", float64(a.Messages))
+	s.counter("batches_total", "Transactions committed since the start.", float64(a.Batches))
+	s.counter("busy_seconds_total", "Time spent on batches since the start.",
+		float64(a.BusyMicros)/1e6)
+	s.counter("commit_seconds_total", "The part of it in COMMIT, with its fsync.",
+		float64(a.CommitMicros)/1e6)
+	if a.Unread != "" {
+		// What can't be read is missing, which an alert can ask for.
+		c.shop.cfg.Log.Warn("metrics", "actor", a.Actor, "err", a.Unread)
+		return
+	}
+	s.gauge("lag", "Messages of the mailbox that are not committed yet.", float64(a.Lag))
+	s.gauge("oldest_unconfirmed_seconds", "Age of the oldest message sent that its receiver has "+
+		"not been seen to commit.", a.OldestSeconds)
+	s.gauge("dead_letters", "Open dead letters.", float64(a.Dead))
+	s.gauge("effects_open", "Effects without a final outcome.", float64(a.Effects))
+	s.gauge("incidents", "Incidents of the runtime, ever.", float64(a.Incidents))
+	for class, n := range a.Timers {
+		out <- prometheus.MustNewConstMetric(desc("timers_pending", "Timers that wait, by class.",
+			"actor", "class"), prometheus.GaugeValue, float64(n), a.Actor, class)
+	}
+}
+
+// counts tells what an actor has done since the start.
+func (c *collector) counts(h *actors.Host, out chan<- prometheus.Metric) {
+	n, s := h.Counts(), series{h.Status().Actor, out}
+	s.counter("repeats_total", "Messages passed over: handled before, or too early.",
+		float64(n.Repeats))
+	s.counter("gaps_total", "Gaps found in what senders sent.", float64(n.Gaps))
+	s.counter("new_dead_letters_total", "Messages that became dead letters.", float64(n.Dead))
+	s.counter("published_total", "Messages to other actors handed to NATS.", float64(n.Published))
+	s.counter("resent_total", "Those of them that had been before.", float64(n.Resent))
+	s.counter("publish_failures_total", "Messages that NATS did not take.", float64(n.Unpublished))
+	events := desc("events_total", "Facts about orders that were committed.", "actor",
+		"event")
+	for event, v := range n.Events {
+		out <- prometheus.MustNewConstMetric(events, prometheus.CounterValue, float64(v), s.actor,
+			event)
+	}
+	steps := desc("steps_total", "Steps of orders and refunds, done, refused and undone.", "actor",
+		"step", "outcome")
+	for step, v := range n.Steps {
+		out <- prometheus.MustNewConstMetric(steps, prometheus.CounterValue, float64(v), s.actor,
+			step.Step, step.Outcome)
+	}
 }
 
 func (c *collector) audit(r *audit.Report, out chan<- prometheus.Metric) {

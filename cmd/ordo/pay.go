@@ -52,7 +52,11 @@ type PayFlags struct {
 	PointsPer   int64         `help:"Minor units of a paid total for one point; 0 for no points." default:"100"`
 	RefundTime  time.Duration `help:"How long after payment a shopper's refund needs no support." default:"0s"`
 	AutoReceive time.Duration `help:"How long after shipping an order counts as received." default:"336h"`
-	CourseFull  string        `help:"What a paid order for a full course gets." enum:"wait,refund" default:"wait"`
+
+	BreakerFailures uint          `help:"After how many failures in a row a provider is left alone." default:"10"`
+	BreakerRest     time.Duration `help:"How long a provider that failed is left alone." default:"10s"`
+
+	CourseFull string `help:"What a paid order for a full course gets." enum:"wait,refund" default:"wait"`
 }
 
 // demoPay is how a demo or a replay is paid: at the sandbox.
@@ -65,6 +69,8 @@ func demoPay() PayFlags {
 func (f *PayFlags) setDefaults() {
 	f.SandboxFactor = cmp.Or(f.SandboxFactor, 1)
 	f.PayQuery = cmp.Or(f.PayQuery, 15*time.Second)
+	f.BreakerFailures = cmp.Or(f.BreakerFailures, 10)
+	f.BreakerRest = cmp.Or(f.BreakerRest, 10*time.Second)
 	f.AutoReceive = cmp.Or(f.AutoReceive, 14*24*time.Hour)
 	f.CourseFull = cmp.Or(f.CourseFull, api.FullWait)
 }
@@ -76,6 +82,8 @@ func (f *PayFlags) Validate() error {
 		within("pay-query", f.PayQuery, time.Second, 24*time.Hour),
 		within("points-per", f.PointsPer, 0, api.MaxAmount),
 		within("refund-time", f.RefundTime, 0, 10*365*24*time.Hour),
+		within("breaker-failures", int64(f.BreakerFailures), 1, 1_000_000),
+		within("breaker-rest", f.BreakerRest, time.Second, time.Hour),
 		within("auto-receive", f.AutoReceive, time.Second, 365*24*time.Hour),
 	}
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -139,7 +147,7 @@ func (s *Shop) gateways() error {
 			return err
 		}
 	}
-	s.pay = gateway.New(list)
+	s.pay = gateway.NewGuarded(list, gateway.Guard{Failures: f.BreakerFailures, Rest: f.BreakerRest})
 	return nil
 }
 
@@ -294,8 +302,7 @@ func (s *Shop) callProviders(run context.Context) {
 	for _, name := range []string{api.EffectPayOpen, api.EffectPayQuery, api.EffectPayClose,
 		api.EffectPayRefund} {
 		s.wg.Go(func() {
-			bus.Work(run, s.js, bus.Worker{Actor: "payment", Name: name, Parallel: payWorkers,
-				Do: s.pay.Do}, s.cfg.Log)
+			s.work(run, bus.Worker{Actor: "payment", Name: name, Parallel: payWorkers, Do: s.pay.Do})
 		})
 	}
 }

@@ -5,7 +5,15 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"time"
+)
+
+// Limits of one profile, in seconds. A trace of a busy shop has many MiB a
+// second.
+const (
+	maxProfileSeconds = 30
+	maxTraceSeconds   = 5
 )
 
 // startPprof serves Go's profiler on an address of its own, loopback only; none
@@ -22,11 +30,29 @@ func startPprof(addr string) (stop func(), err error) {
 		l.Close()
 		return nil, fmt.Errorf("pprof: %s is not a loopback address", addr)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	s := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	s := &http.Server{Handler: profiler(), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.Serve(l) }() // ends with Close
 	return func() { _ = s.Close() }, nil
+}
+
+// profiler serves Go's profiles, but for what tells the command line.
+func profiler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", atMost(maxTraceSeconds, pprof.Index))
+	mux.HandleFunc("/debug/pprof/profile", atMost(maxProfileSeconds, pprof.Profile))
+	mux.HandleFunc("/debug/pprof/trace", atMost(maxTraceSeconds, pprof.Trace))
+	return mux
+}
+
+// atMost refuses a profile that would take longer.
+func atMost(seconds float64, serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		text := r.FormValue("seconds")
+		if n, err := strconv.ParseFloat(text, 64); text != "" && !(err == nil && n > 0 && n <= seconds) {
+			http.Error(w, fmt.Sprintf("seconds must be above 0 and at most %v", seconds),
+				http.StatusUnprocessableEntity)
+			return
+		}
+		serve(w, r)
+	}
 }

@@ -38,8 +38,7 @@ type ServeCmd struct {
 	AuditEvery     time.Duration `help:"Time between rounds of the standing audit; 0s for none." default:"5s"`
 	Drain          time.Duration `help:"How long to serve on, not ready, after SIGTERM." default:"0s"`
 	PayFlags
-
-	Pprof string `help:"Address of the profiler, on loopback; empty for none." placeholder:"ADDR"`
+	SignalFlags
 
 	// certificate is what TLSCert and TLSKey hold; nil without them.
 	certificate *tls.Certificate
@@ -56,8 +55,8 @@ func (c *ServeCmd) Validate() error {
 		within("max-units", c.MaxUnits, 0, math.MaxInt64),
 		within("tick-every", c.TickEvery, 100*time.Millisecond, time.Hour),
 		within("audit-every", c.AuditEvery, 0, time.Hour),
-		within("drain", c.Drain, 0, time.Hour), checkLoopback("pprof", c.Pprof), c.loadTLS(),
-		c.PayFlags.Validate()}
+		within("drain", c.Drain, 0, time.Hour), c.loadTLS(), c.PayFlags.Validate(),
+		c.SignalFlags.Validate()}
 	if c.Sandbox && c.NoAPI {
 		errs = append(errs,
 			errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
@@ -101,7 +100,8 @@ func (c *ServeCmd) shop(t *terminal) ShopConfig {
 		Only: splitList(c.Only), NoAPI: c.NoAPI, TakeOver: c.TakeOver, Certificate: c.certificate,
 		AdminToken: c.AdminToken, Currency: c.Currency, Expiry: c.Expiry,
 		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery,
-		AuditEvery: cmp.Or(c.AuditEvery, -1), Pay: c.PayFlags, Log: t.Log}
+		AuditEvery: cmp.Or(c.AuditEvery, -1), Pay: c.PayFlags, Signals: c.SignalFlags,
+		Log: t.Log}
 }
 
 // tune sets Go's runtime for actors, unless the environment does. A commit
@@ -132,7 +132,8 @@ func (c *ServeCmd) Run(ctx context.Context, t *terminal) error {
 	if shop.NewToken {
 		fmt.Fprintln(t.Err, "admin token (kept in the data directory):", shop.AdminToken)
 	}
-	t.Log.Info("serving", "url", shop.URL, "nats", shop.NATSURL, "data", c.Data)
+	t.Log.Info("serving", "url", shop.URL, "nats", shop.NATSURL, "signals", shop.SignalsURL,
+		"data", c.Data)
 	select {
 	case <-ctx.Done():
 		t.Log.Info("stopping")

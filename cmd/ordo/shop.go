@@ -32,6 +32,7 @@ import (
 	"ordo/actors/wallet"
 	"ordo/api/rest"
 	"ordo/bus"
+	"ordo/bus/tracing"
 	"ordo/stores"
 )
 
@@ -70,7 +71,9 @@ type ShopConfig struct {
 	// are quick; 0: 5 s, below 0: none.
 	AuditEvery time.Duration
 	Pay        PayFlags
-	Log        *slog.Logger
+	// Signals say what the process tells of itself.
+	Signals SignalFlags
+	Log     *slog.Logger
 }
 
 // Shop is a running process of a shop.
@@ -78,7 +81,9 @@ type Shop struct {
 	// URL is where the REST API is; empty without one.
 	URL string
 	// NATSURL is where the nats CLI connects; empty without a listener.
-	NATSURL    string
+	NATSURL string
+	// SignalsURL is where the operator looks; empty without an address for it.
+	SignalsURL string
 	AdminToken string
 	// NewToken is true when the admin token was made by this start.
 	NewToken bool
@@ -105,6 +110,10 @@ type Shop struct {
 	http     *http.Server
 	rest     *rest.Server
 	sessions *stores.Sessions
+	// signals is nil without an address for them, trace without a collector.
+	signals *http.Server
+	trace   *tracing.Tracer
+	meters  *meters
 	// draining is true once requests shall go elsewhere.
 	draining atomic.Bool
 
@@ -126,7 +135,7 @@ func StartShop(ctx context.Context, cfg ShopConfig) (*Shop, error) {
 	cfg.Expiry = cmp.Or(cfg.Expiry, 15*time.Minute)
 	cfg.SubmitDeadline = cmp.Or(cfg.SubmitDeadline, time.Minute)
 	cfg.Pay.setDefaults()
-	s := &Shop{cfg: cfg, failed: make(chan error, 1)}
+	s := &Shop{cfg: cfg, meters: newMeters(), failed: make(chan error, 1)}
 	var run context.Context
 	run, s.cancel = context.WithCancel(context.Background())
 	if err := s.start(ctx, run); err != nil {
@@ -142,7 +151,7 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if err := finishSwaps(s.cfg.Log, s.cfg.Data); err != nil {
 		return err
 	}
-	if err := s.connect(ctx); err != nil {
+	if err := errors.Join(s.startTracing(), s.connect(ctx)); err != nil {
 		return err
 	}
 	if err := s.startActors(ctx, run); err != nil {
@@ -162,7 +171,10 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if s.runs("payment") {
 		s.callProviders(run)
 	}
-	return s.startAudit(run)
+	if err := s.startAudit(run); err != nil {
+		return err
+	}
+	return s.startSignals()
 }
 
 func (s *Shop) runs(actor string) bool {
@@ -221,6 +233,10 @@ func (s *Shop) Close(ctx context.Context) error {
 	wg.Wait()
 	if s.sandbox != nil {
 		errs = append(errs, s.sandbox.Close())
+	}
+	// The last spans are those of the actors' ends.
+	if err := s.trace.Close(); err != nil {
+		s.cfg.Log.Warn("spans lost", "err", err)
 	}
 	if s.nc != nil {
 		s.nc.Close()

@@ -50,6 +50,14 @@ func TestUsage(t *testing.T) {
 		"serve --data=":                   "--data",
 		"serve --pprof 0.0.0.0:0":         "--pprof",
 		"serve --pprof 6060":              "--pprof",
+		"serve --signals 9090":            "--signals",
+		"serve --otlp collector:4318":     "--otlp",
+		"serve --otlp http://a:pw@:x":     "--otlp",
+		"serve --trace-ratio 0":           "--trace-ratio",
+		"serve --trace-ratio 1.5":         "--trace-ratio",
+		"serve --trace-ratio NaN":         "--trace-ratio",
+		"serve --breaker-failures 0":      "--breaker-failures",
+		"serve --breaker-rest 1ms":        "--breaker-rest",
 		"serve --nats nats://a:pw@host:x": "--nats",
 		"serve --nats http://host":        "--nats",
 		"setup --nats nats://":            "--nats",
@@ -82,7 +90,9 @@ func TestUsage(t *testing.T) {
 func TestUsageTakesWhatIsRight(t *testing.T) {
 	for _, line := range []string{"serve", "serve --only none", "serve --only order,goods --no-api",
 		"serve --nats tls://a:pw@host:4222,other", "serve --pprof localhost:0 --drain 10s",
-		"serve --http :0 --nats-listen=", "bench", "demo", "setup --nats host:4222"} {
+		"serve --http :0 --nats-listen=", "serve --otlp https://a:pw@collector:4318/x --trace-ratio 0.1",
+		"serve --signals :9090 --no-metrics --admin-pprof --breaker-failures 3 --breaker-rest 1m",
+		"bench", "demo", "setup --nats host:4222"} {
 		if _, err := parse(t, strings.Fields(line)...); err != nil {
 			t.Errorf("%s: %v", line, err)
 		}

@@ -5,6 +5,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,13 +58,15 @@ var ErrBroken = errors.New("not asked for a while, after many failures")
 // or may be another one later. It is no failure of the provider.
 var ErrPending = errors.New("the outcome is pending")
 
-// How the breaker works: after breakAfter failures in a row a provider rests
-// for breakRest; then breakTry calls must succeed.
-const (
-	breakAfter = 10
-	breakRest  = 10 * time.Second
-	breakTry   = 2
-)
+// breakTry is how many calls must succeed after a provider has rested.
+const breakTry = 2
+
+// Guard says when a provider is not asked: after Failures in a row, for Rest; 0
+// for 10 and 10 s.
+type Guard struct {
+	Failures uint
+	Rest     time.Duration
+}
 
 // Gateways are the providers of a shop, by their api.Pay constant, each behind
 // a breaker. Make it with New.
@@ -76,15 +79,28 @@ type guarded struct {
 	breaker circuitbreaker.CircuitBreaker[any]
 }
 
-// New makes the set of a shop's providers.
-func New(list map[string]Gateway) *Gateways {
+// New makes the set of a shop's providers, guarded as usual.
+func New(list map[string]Gateway) *Gateways { return NewGuarded(list, Guard{}) }
+
+// NewGuarded makes the set of a shop's providers.
+func NewGuarded(list map[string]Gateway, by Guard) *Gateways {
 	g := &Gateways{list: map[string]guarded{}}
 	for name, each := range list {
 		g.list[name] = guarded{each, circuitbreaker.NewBuilder[any]().
-			WithFailureThreshold(breakAfter).WithDelay(breakRest).
+			WithFailureThreshold(cmp.Or(by.Failures, 10)).WithDelay(cmp.Or(by.Rest, 10*time.Second)).
 			WithSuccessThreshold(breakTry).Build()}
 	}
 	return g
+}
+
+// Breakers tell by provider how its breaker is: closed while it is asked, open
+// while it rests, half-open while it is tried.
+func (g *Gateways) Breakers() map[string]string {
+	states := map[string]string{}
+	for name, each := range g.list {
+		states[name] = each.breaker.State().String()
+	}
+	return states
 }
 
 // Get is the provider of that name, or nil.
