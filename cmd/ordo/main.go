@@ -57,6 +57,8 @@ type cli struct {
 	Audit     AuditCmd     `cmd:"" help:"Check that stock, money, coupons and orders add up."`
 	Dead      DeadCmd      `cmd:"" help:"Look after messages that could not be handled."`
 	Tx        TxCmd        `cmd:"" help:"Show what became of orders."`
+	Coupon    CouponCmd    `cmd:"" help:"Give coupons to users of a running shop, and list them."`
+	Goods     GoodsCmd     `cmd:"" help:"Look after catalogue and stock of a running shop."`
 	Verify    VerifyCmd    `cmd:"" help:"Rebuild actors' files from their streams and compare."`
 	At        AtCmd        `cmd:"" help:"Make a file of an actor as it was."`
 	Backup    BackupCmd    `cmd:"" help:"Copy the files of all actors, also of a running shop."`
