@@ -68,6 +68,7 @@ type cli struct {
 	Reconcile ReconcileCmd `cmd:"" help:"Compare the pay log with a gateway's statement."`
 	Version   VersionCmd   `cmd:"" help:"Print the version."`
 
+	Settings    ConfigCmd      `cmd:"" name:"config" help:"Look at the configuration of serve."`
 	Doctor      DoctorCmd      `cmd:"" help:"Look for what is wrong with machine, NATS, files and settings."`
 	NATSContext NATSContextCmd `cmd:"" name:"nats-context" help:"Write a context that the nats CLI finds a shop by."`
 	Completion  CompletionCmd  `cmd:"" help:"Print a script that has a shell complete commands and flags."`
