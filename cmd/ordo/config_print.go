@@ -124,7 +124,8 @@ func isSecret(f *kong.Flag, value string) bool {
 // printSettings prints YAML, each line with where its value comes from.
 func printSettings(w io.Writer, all []setting) error {
 	var b strings.Builder
-	b.WriteString("# What `ordo serve` runs with. Secrets are left out: give them by the environment.\n")
+	b.WriteString("# What `ordo serve` runs with. Secrets are left out: give them by the " +
+		"environment.\n")
 	for _, s := range all {
 		from := s.Source
 		if s.From != "" {

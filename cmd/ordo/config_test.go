@@ -26,7 +26,8 @@ func printed(t *testing.T, args ...string) map[string]setting {
 // ACCEPT P4
 // Each value says where it comes from: what is nearest to the command wins.
 func TestConfigPrintTellsSources(t *testing.T) {
-	path := writeConfig(t, "http: file:1\ncurrency: EUR\nexpiry: 5m\nlog-level: warn\nadmin_token: hush\n")
+	path := writeConfig(t, "http: file:1\ncurrency: EUR\nexpiry: 5m\nlog-level: warn\n"+
+		"admin_token: hush\n")
 	t.Setenv("ORDO_CURRENCY", "USD")
 	t.Setenv("ORDO_EXPIRY", "7m")
 	t.Setenv("ORDO_CONFIG", path)
@@ -87,8 +88,8 @@ func TestConfigPrintHidesSecrets(t *testing.T) {
 			t.Errorf("%s", said)
 		}
 	}
-	if s := printed(t, "config", "print", "--alipay-key", "app.pem")["alipay-key"]; s.Value != "app.pem" {
-		t.Errorf("the name of a file is no secret: %+v", s)
+	if key := printed(t, "config", "print", "--alipay-key", "a.pem")["alipay-key"]; key.Value != "a.pem" {
+		t.Errorf("the name of a file is no secret: %+v", key)
 	}
 }
 
@@ -132,8 +133,8 @@ func TestConfigCheck(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if said := ordo(t, exitFailed, "config", "check", "--json", path); strings.Contains(said, "hush") ||
-		!strings.Contains(said, "others may read it: 0644") {
+	said := ordo(t, exitFailed, "config", "check", "--json", path)
+	if strings.Contains(said, "hush") || !strings.Contains(said, "others may read it: 0644") {
 		t.Errorf("secrets for all to read: %s", said)
 	}
 }

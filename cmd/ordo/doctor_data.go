@@ -106,7 +106,7 @@ var fileSystems = map[int64]struct{ level, name, why string }{
 	0x517b:     {levelFail, "SMB", "SQLite's log and locks need a local disk"},
 	0xff534d42: {levelFail, "CIFS", "SQLite's log and locks need a local disk"},
 	0xfe534d42: {levelFail, "SMB2", "SQLite's log and locks need a local disk"},
-	0x794c7630: {levelWarn, "overlayfs", "it is gone with the container, unless a volume is mounted there"},
+	0x794c7630: {levelWarn, "overlayfs", "it is gone with the container: mount a volume there"},
 	0x65735546: {levelWarn, "FUSE", "whether it keeps what is synced depends on what is behind it"},
 }
 

@@ -119,8 +119,8 @@ func (d *doctor) judgeFiles(most uint64) {
 func (d *doctor) judgeProcessors(cores int, set string) {
 	n, err := strconv.Atoi(set)
 	if err == nil && n < 2*cores {
-		d.warn("limit.processors", "leave it unset: actors block in fsync, and serve takes four for each "+
-			"core", "GOMAXPROCS=%d on %d cores", n, cores)
+		d.warn("limit.processors", "leave it unset: actors block in fsync, so serve takes four a core",
+			"GOMAXPROCS=%d on %d cores", n, cores)
 		return
 	}
 	d.ok("limit.processors", "%d cores", cores)

@@ -246,7 +246,8 @@ func TestDoctorSeesWhoIsNotReady(t *testing.T) {
 		status           int
 		body, want, fail string
 	}{
-		{503, `{"ok":false,"parts":[{"actor":"goods","fault":"disk full"},{"actor":"user","ready":true}]}`,
+		{503, `{"ok":false,"parts":[{"actor":"goods","fault":"disk full"},` +
+			`{"actor":"user","ready":true}]}`,
 			"goods is not ready: disk full", levelFail},
 		{503, `{"ok":false}`, "not ready", levelFail},
 		{404, `<html>`, "answers 404", levelFail},
