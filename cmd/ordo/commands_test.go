@@ -1,9 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
@@ -11,6 +17,9 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+
+	"ordo/actors/history"
+	"ordo/api"
 )
 
 // draw has the drawn part of docs/commands.md written.
@@ -156,5 +165,67 @@ func TestEveryCommandHelps(t *testing.T) {
 		if args := strings.Fields(node.FullPath())[1:]; needs {
 			ordo(t, exitUsage, args...)
 		}
+	}
+}
+
+// A directory or a file that is named and missing ends every command alike, and
+// stdout stays empty.
+func TestMissingInputIsUsage(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	order := api.NewID(api.PrefixOrder)
+	for _, line := range []string{"audit --data", "audit --json --data", "verify --data",
+		"repair --data", "backup " + none + "-2 --data", "at --actor goods --seq 1 --out " + none +
+			"-2 --data", "tx ls --data", "tx show " + order + " --data", "restore --data " + none + "-2",
+		"reconcile --data " + none + " --statement", "config check",
+		"sandbox --app-id 1 --seller-id 2 --gateway-key " + none + " --app-public-key",
+		"goods import --admin-token t", "replay --catalog " + none + " --orders",
+		"coupon issue --admin-token t --name n --amount 1 --users"} {
+		var out, errs bytes.Buffer
+		args := append([]string{"--log-level", "error"}, append(strings.Fields(line), none)...)
+		if code := run(args, &out, &errs); code != exitUsage || out.Len() > 0 ||
+			!strings.Contains(errs.String(), none) {
+			t.Errorf("%s: exit %d: %s%s", line, code, &out, &errs)
+		}
+	}
+}
+
+// The end of a command has the same code whichever it was.
+func TestExitCodes(t *testing.T) {
+	stopped := fmt.Errorf("serve: %w", context.Canceled)
+	for _, test := range []struct {
+		err     error
+		stopped bool
+		want    int
+	}{
+		{nil, true, exitOK}, {errFound, false, exitFailed}, {errors.New("no"), false, exitFailed},
+		{stopped, true, exitKilled}, {stopped, false, exitFailed},
+		{fmt.Errorf("restore: %w: no backup", errUnreadable), false, exitUsage},
+		{fmt.Errorf("tx: %w", history.ErrNoFiles), false, exitUsage},
+		{&fs.PathError{Op: "open", Path: "x", Err: fs.ErrNotExist}, false, exitUsage},
+		{&fs.PathError{Op: "open", Path: "x", Err: fs.ErrPermission}, false, exitFailed},
+	} {
+		if got := exitCode(test.err, test.stopped); got != test.want {
+			t.Errorf("%v, stopped %t: %d, want %d", test.err, test.stopped, got, test.want)
+		}
+	}
+}
+
+// --version says what the command says, wherever it stands, and takes nothing from
+// the environment.
+func TestVersionFlag(t *testing.T) {
+	want := ordo(t, exitOK, "version")
+	for _, args := range [][]string{{"--version"}, {"audit", "--version"}} {
+		if got := ordo(t, exitOK, args...); got != want {
+			t.Errorf("%v: %q, not %q", args, got, want)
+		}
+	}
+	var v versions
+	if err := json.Unmarshal([]byte(ordo(t, exitOK, "version", "--json")), &v); err != nil ||
+		v.Version != Version || !strings.HasPrefix(v.Go, "go1.") || v.SQLite < "3.51.3" {
+		t.Errorf("%v %+v", err, v)
+	}
+	t.Setenv("ORDO_VERSION", "true")
+	if said := ordo(t, exitUsage, "version"); !strings.Contains(said, "ORDO_VERSION") {
+		t.Error(said)
 	}
 }

@@ -64,11 +64,13 @@ type doctor struct {
 	cmd *DoctorCmd
 	// proc and cgroup are where the kernel tells of itself and of this group.
 	proc, cgroup string
-	all          []finding
+	// wait bounds the time for each part that is asked over a network.
+	wait time.Duration
+	all  []finding
 }
 
 func newDoctor(c *DoctorCmd) *doctor {
-	return &doctor{cmd: c, proc: "/proc", cgroup: "/sys/fs/cgroup"}
+	return &doctor{cmd: c, proc: "/proc", cgroup: "/sys/fs/cgroup", wait: 10 * time.Second}
 }
 
 func (d *doctor) ok(check, format string, args ...any) { d.add(levelOK, check, "", format, args) }
@@ -86,9 +88,6 @@ func (d *doctor) fail(check, do, format string, args ...any) {
 func (d *doctor) add(level, check, do, format string, args []any) {
 	d.all = append(d.all, finding{level, check, fmt.Sprintf(format, args...), do})
 }
-
-// doctorWait bounds the time for each part that is asked over a network.
-const doctorWait = 10 * time.Second
 
 // Run implements the command.
 func (c *DoctorCmd) Run(ctx context.Context, t *terminal) error {

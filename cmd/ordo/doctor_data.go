@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,18 +42,35 @@ func (d *doctor) data(ctx context.Context) (nats string) {
 	d.owner(info)
 	d.disk(dir)
 	d.token(filepath.Join(dir, "admin-token"))
-	d.files(ctx)
+	d.files(ctx, ownerOf(info))
+	d.runners()
 	return d.lock(filepath.Join(dir, "lock"))
+}
+
+// ownerOf is the user that a file belongs to.
+func ownerOf(info fs.FileInfo) int {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(s.Uid)
+	}
+	return os.Geteuid()
+}
+
+func (d *doctor) judgeOwner(owner, user int) {
+	switch {
+	case owner == user:
+		d.ok("data.owner", "it belongs to this user")
+	case user == 0:
+		d.warn("data.owner", "run serve and this as that user: what root makes there the shop can't use",
+			"it belongs to user %d", owner)
+	default:
+		d.fail("data.owner", "run as that user, or chown it", "it belongs to user %d, and this is %d",
+			owner, user)
+	}
 }
 
 // owner looks at whose the directory is and who may look into it.
 func (d *doctor) owner(info fs.FileInfo) {
-	if s, ok := info.Sys().(*syscall.Stat_t); ok && int(s.Uid) != os.Geteuid() {
-		d.fail("data.owner", "run as that user, or chown it", "it belongs to user %d, and this is %d",
-			s.Uid, os.Geteuid())
-	} else {
-		d.ok("data.owner", "it belongs to this user")
-	}
+	d.judgeOwner(ownerOf(info), os.Geteuid())
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		d.fail("data.permissions", "chmod 700: it holds shoppers' data and the admin token",
 			"others may get in: %04o", mode)
@@ -193,16 +211,20 @@ func (d *doctor) token(path string) {
 	}
 }
 
-// files looks at the actors' files.
-func (d *doctor) files(ctx context.Context) {
+// files looks at the actors' files, which must be their directory's owner's.
+func (d *doctor) files(ctx context.Context, owner int) {
 	there := 0
 	for _, actor := range bus.ActorNames() {
 		path := audit.File(d.cmd.Data, actor)
-		_, err := os.Stat(path)
+		info, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		there++
+		if err == nil && ownerOf(info) != owner {
+			d.fail("data."+actor, "chown it, with all that is in the directory", "it belongs to user %d, "+
+				"and the directory to %d", ownerOf(info), owner)
+		}
 		if err == nil {
 			err = readable(ctx, path, d.cmd.Deep)
 		}
@@ -241,6 +263,19 @@ func readable(ctx context.Context, path string, deep bool) (err error) {
 		return fmt.Errorf("%s: %s", path, got)
 	}
 	return nil
+}
+
+// runners tells which actors run on the directory's files, and in which process.
+func (d *doctor) runners() {
+	by := map[int][]string{}
+	for _, actor := range bus.ActorNames() {
+		if pid, err := d.holder(audit.File(d.cmd.Data, actor) + ".lock"); err == nil && pid != 0 {
+			by[pid] = append(by[pid], actor)
+		}
+	}
+	for _, pid := range slices.Sorted(maps.Keys(by)) {
+		d.ok("data.running", "process %d runs %s", pid, strings.Join(by[pid], ", "))
+	}
 }
 
 // lock tells who runs the shop, and answers where its NATS listens. It does not

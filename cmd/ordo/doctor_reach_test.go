@@ -115,6 +115,22 @@ func TestDoctorSeesNATS(t *testing.T) {
 	}
 }
 
+// A user who may not look at streams is told so, once, and not that they are
+// missing.
+func TestDoctorSeesThatItMayNotLook(t *testing.T) {
+	addr := natsServer(t, &natsd.Options{JetStream: true, MaxPayload: bus.MaxPayload,
+		Users: []*natsd.User{{Username: "order", Password: "s3c", Permissions: &natsd.Permissions{
+			Publish: &natsd.SubjectPermission{Allow: []string{"ordo.>"}}}}}})
+	d := newDoctor(&DoctorCmd{})
+	d.wait = 400 * time.Millisecond
+	d.nats(t.Context(), "nats://order:s3c@"+addr)
+	found(t, d, "nats.jetstream", levelWarn)
+	found(t, d, "nats.table", levelWarn)
+	if d.count(levelFail) > 0 || d.count(levelWarn) != 2 {
+		t.Errorf("%+v", d.all)
+	}
+}
+
 // How streams are synced is seen by a user of the system account.
 func TestDoctorSeesTheSyncInterval(t *testing.T) {
 	for always, level := range map[bool]string{true: levelWarn, false: levelOK} {
@@ -178,7 +194,7 @@ func TestDoctorSeesAShop(t *testing.T) {
 	}
 	text := ordo(t, exitOK, "doctor", "--data", dir, "--server", shop.URL)
 	for _, want := range []string{"held by process " + strconv.Itoa(os.Getpid()),
-		"9 of 9 actors have files", "all 17 streams and buckets", "OK    server.ready"} {
+		"runs order, goods, coupon", "9 of 9 actors have files", "all 17 streams and buckets", "OK    server.ready"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}

@@ -107,7 +107,7 @@ func (d *doctor) server(ctx context.Context, now time.Time) {
 	if d.cmd.Server == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, doctorWait)
+	ctx, cancel := context.WithTimeout(ctx, d.wait)
 	defer cancel()
 	// Whom the certificate convinces is looked at below; a bad one does not keep
 	// the rest from being seen. No secret is sent.
