@@ -88,7 +88,8 @@ func TestConfigPrintHidesSecrets(t *testing.T) {
 			t.Errorf("%s", said)
 		}
 	}
-	if key := printed(t, "config", "print", "--alipay-key", "a.pem")["alipay-key"]; key.Value != "a.pem" {
+	key := printed(t, "config", "print", "--alipay-key", "a.pem")["alipay-key"]
+	if key.Value != "a.pem" {
 		t.Errorf("the name of a file is no secret: %+v", key)
 	}
 }

@@ -137,8 +137,8 @@ func (d *doctor) table(ctx context.Context, js jetstream.JetStream) {
 		return
 	}
 	if ctx.Err() != nil {
-		d.warn("nats.table", "ask as the user setup, who may see all of it", "no answer in %s: this user "+
-			"may not look, or the server is too busy", d.wait)
+		d.warn("nats.table", "ask as the user setup, who may see all of it", "no answer in %s: this "+
+			"user may not look, or the server is too busy", d.wait)
 		return
 	}
 	for text := range strings.Lines(err.Error()) {

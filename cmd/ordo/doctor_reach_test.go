@@ -197,7 +197,8 @@ func TestDoctorSeesAShop(t *testing.T) {
 	run([]string{"doctor", "--data", dir, "--server", shop.URL}, &out, &errs) // the code is the machine's
 	text := out.String()
 	for _, want := range []string{"held by process " + strconv.Itoa(os.Getpid()),
-		"runs order, goods, coupon", "9 of 9 actors have files", "all 17 streams and buckets", "OK    server.ready"} {
+		"runs order, goods, coupon", "9 of 9 actors have files", "all 17 streams and buckets",
+		"OK    server.ready"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
