@@ -101,6 +101,16 @@ func OpenReadOnly(path string) (*sql.DB, error) {
 	return db, nil
 }
 
+// OpenUnused opens a database file that nobody writes, and that has no write-ahead
+// log, for reading. Unlike OpenReadOnly it leaves no file beside it.
+func OpenUnused(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dsn(path, "ro")+"&immutable=1")
+	if err != nil {
+		return nil, fmt.Errorf("stores: open %s: %w", path, err)
+	}
+	return db, nil
+}
+
 // OpenTogether opens several files for reading in one connection, each under
 // its name as a schema, with room for temporary tables. The files must not be
 // written meanwhile.

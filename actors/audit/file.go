@@ -42,6 +42,9 @@ func readOrder() []string {
 // File is the path of an actor's database in a data directory.
 func File(dir, actor string) string { return filepath.Join(dir, "actors", actor+".db") }
 
+// ErrNoFiles is returned by Run when no actor has a file in the directories.
+var ErrNoFiles = errors.New("there are no actors' files")
+
 // find looks for the file of each actor in all directories.
 func (a *audit) find(dirs []string) error {
 	for _, actor := range readOrder() {
@@ -63,7 +66,7 @@ func (a *audit) find(dirs []string) error {
 		}
 	}
 	if len(a.files) == 0 {
-		return fmt.Errorf("there are no actors' files in %v", dirs)
+		return fmt.Errorf("%w in %v", ErrNoFiles, dirs)
 	}
 	return nil
 }

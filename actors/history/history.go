@@ -108,8 +108,11 @@ type reader struct {
 	byID map[string]*Message
 }
 
+// ErrNoFiles is returned by Read when no actor has a file in the directories.
+var ErrNoFiles = errors.New("there are no actors' files")
+
 // Read reads an order's life. It answers fs.ErrNotExist when no file knows the
-// order.
+// order, and ErrNoFiles when there are none.
 func Read(ctx context.Context, order string, cfg Config) (*Life, error) {
 	r := &reader{cfg: cfg, files: map[string]string{}, byID: map[string]*Message{},
 		life: &Life{Order: order, Steps: []Step{}, Messages: []*Message{}, Notes: []string{}}}
@@ -122,7 +125,7 @@ func Read(ctx context.Context, order string, cfg Config) (*Life, error) {
 		}
 	}
 	if len(r.files) == 0 {
-		return nil, fmt.Errorf("history: there are no actors' files in %v", cfg.Data)
+		return nil, fmt.Errorf("history: %w in %v", ErrNoFiles, cfg.Data)
 	}
 	if err := r.readOrder(ctx); err != nil {
 		return nil, fmt.Errorf("history: %w", err)

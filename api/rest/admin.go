@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"ordo/api"
@@ -25,6 +26,10 @@ func (s *Server) adminRoutes() {
 		"Put money or points into a wallet"), s.creditWallet)
 	route(s, s.op("make-users", "POST /admin/v1/users", admins,
 		"Make users with a session each; those who exist stay as they are"), s.makeUsers)
+	route(s, s.op("get-any-user", "GET /admin/v1/users/{id}", support,
+		"A user by id or e-mail address"), s.getAnyUser)
+	route(s, s.op("list-any-coupons", "GET /admin/v1/coupons", support,
+		"A user's coupons, newest first"), s.listAnyCoupons)
 	route(s, s.op("list-all-orders", "GET /admin/v1/orders", support,
 		"Orders of all users, newest first"), s.listAllOrders)
 	route(s, s.op("get-any-order", "GET /admin/v1/orders/{id}", support, "Anybody's order"),
@@ -266,6 +271,32 @@ func (s *Server) makeUsers(ctx context.Context, in *usersInput) (*created[usersM
 		return nil, err
 	}
 	return &created[usersMade]{http.StatusCreated, out}, nil
+}
+
+type anyUserInput struct {
+	ID string `path:"id" minLength:"1" maxLength:"254" doc:"The user's id, or e-mail address."`
+}
+
+func (s *Server) getAnyUser(ctx context.Context, in *anyUserInput) (*answer[api.User], error) {
+	q := &api.GetUser{ID: in.ID}
+	if strings.Contains(in.ID, "@") {
+		q = &api.GetUser{Email: foldEmail(in.ID)}
+	}
+	var known api.Account
+	if err := s.Edge.Ask(ctx, q, &known); err != nil {
+		return nil, err
+	}
+	return &answer[api.User]{known.User}, nil
+}
+
+type anyCouponsInput struct {
+	PageQuery
+	User string `query:"user" required:"true" minLength:"1" maxLength:"64" doc:"The user's id."`
+}
+
+func (s *Server) listAnyCoupons(ctx context.Context, in *anyCouponsInput) (
+	*answer[passed[api.CouponList]], error) {
+	return pass[api.CouponList](ctx, s, &api.ListCoupons{Page: in.page(), User: in.User})
 }
 
 func (u *newUser) user() api.RegisterUser {

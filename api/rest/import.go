@@ -39,6 +39,7 @@ func (s *Server) importRoutes() {
 
 type importInput struct {
 	Idempotent
+	DryRun  bool   `query:"dry_run" doc:"Check all rows and change nothing."`
 	RawBody []byte `contentType:"text/csv"`
 }
 
@@ -68,6 +69,10 @@ func (s *Server) importProducts(ctx context.Context, in *importInput) (
 	}
 	if err := s.checkOwners(ctx, t.list, t.skus, "sku"); err != nil {
 		return nil, err
+	}
+	if in.DryRun {
+		out := imported{Rows: t.rows, Products: len(t.list), SKUs: len(t.skus)}
+		return &answer[imported]{out}, nil
 	}
 	id, out := in.messageID(ctx, "import"), imported{Rows: t.rows}
 	for n, batch := range batches(t.list) {

@@ -401,7 +401,7 @@ func TestAuditCommand(t *testing.T) {
 	if !strings.Contains(out.String(), "DEVIATION accounts") {
 		t.Errorf("text: %s", &out)
 	}
-	if code := run([]string{"audit", "--data", t.TempDir()}, &out, &errs); code != exitFailed ||
+	if code := run([]string{"audit", "--data", t.TempDir()}, &out, &errs); code != exitUsage ||
 		!strings.Contains(errs.String(), "no actors' files") {
 		t.Errorf("an empty directory: exit %d: %s", code, &errs)
 	}

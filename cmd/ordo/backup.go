@@ -58,6 +58,7 @@ type backedFile struct {
 // new directory. The shop may be running. Row P9.
 type BackupCmd struct {
 	Data []string `help:"Data directory; several when actors have their own." required:"" type:"path"`
+	JSON bool     `name:"json" help:"Print what is in it as JSON, as its manifest has it."`
 	Dir  string   `arg:"" help:"Directory to make; it may exist and be empty." type:"path"`
 }
 
@@ -104,6 +105,9 @@ func (c *BackupCmd) Run(ctx context.Context, t *terminal) (err error) {
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("backup: %w", err), os.RemoveAll(temp))
+	}
+	if c.JSON {
+		return json.NewEncoder(t.Out).Encode(m)
 	}
 	for _, b := range m.Actors {
 		if _, err := fmt.Fprintf(t.Out, "%-8s %12d bytes, after message %d of %s\n", b.Actor,
@@ -223,6 +227,7 @@ type RestoreCmd struct {
 	Data    string   `help:"Data directory." required:"" type:"path"`
 	Only    []string `help:"Actors to restore; all of the backup without." placeholder:"ACTORS"`
 	Replace bool     `help:"Replace files that are there. They are put aside."`
+	JSON    bool     `name:"json" help:"Print what was restored as JSON."`
 	Dir     string   `arg:"" help:"Directory of the backup." type:"path"`
 }
 
@@ -253,6 +258,9 @@ func (c *RestoreCmd) Run(ctx context.Context, t *terminal) (err error) {
 	aside := replaced + time.Now().UTC().Format("20060102T150405.000000Z")
 	if err := c.restore(ctx, m, wanted, aside); err != nil {
 		return fmt.Errorf("restore: %w", err)
+	}
+	if c.JSON {
+		return c.printJSON(t.Out, wanted, aside)
 	}
 	for _, b := range wanted {
 		if _, err := fmt.Fprintf(t.Out, "%-8s as after message %d of %s\n", b.Actor, b.Seq,
@@ -380,12 +388,34 @@ func (c *RestoreCmd) sayNext(w io.Writer, aside string) error {
 	if _, err := os.Stat(aside); err == nil {
 		fmt.Fprintf(&b, "what was there is in %s\n", aside)
 	}
+	next := c.next()
+	fmt.Fprintf(&b, "next: %s\nthen: %s\n", next[0], next[1])
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// next are the two commands that follow a restore.
+func (c *RestoreCmd) next() [2]string {
 	take := ""
 	if _, err := os.Stat(filepath.Join(c.Data, "nats")); err == nil {
 		take = " --take-over"
 	}
-	fmt.Fprintf(&b, "next: ordo repair --data %s\n"+
-		"then: ordo serve --data %s%s\n", c.Data, c.Data, take)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return [2]string{"ordo repair --data " + c.Data, "ordo serve --data " + c.Data + take}
+}
+
+// restored is what a restore did.
+type restored struct {
+	Actors []backedFile `json:"actors"`
+	// Aside is where what was there is; empty when nothing was.
+	Aside string    `json:"aside,omitempty"`
+	Next  [2]string `json:"next"`
+}
+
+func (c *RestoreCmd) printJSON(w io.Writer, wanted []backedFile, aside string) error {
+	r := restored{Actors: wanted, Next: c.next(),
+		Aside: filepath.Join(c.Data, "actors", filepath.Base(aside))}
+	if _, err := os.Stat(r.Aside); err != nil {
+		r.Aside = ""
+	}
+	return json.NewEncoder(w).Encode(&r)
 }

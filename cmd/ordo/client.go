@@ -20,7 +20,7 @@ import (
 const patience = 2 * time.Minute
 
 // maxAnswer bounds an answer's body, in bytes.
-const maxAnswer = 16 << 20
+const maxAnswer = 128 << 20
 
 // errUnreachable marks a call that got no answer: it may have been done or
 // not.
@@ -108,32 +108,41 @@ func tryAgain(err error, pause time.Duration) (time.Duration, bool) {
 }
 
 func (c *client) once(ctx context.Context, r *request, out any) error {
-	req, err := c.request(ctx, r)
-	if err != nil {
+	body, err := c.raw(ctx, r)
+	if err != nil || out == nil || len(body) == 0 {
 		return err
-	}
-	res, err := c.http.Do(req)
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("%w: %w", errUnreachable, err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUnreachable, err)
-	}
-	if res.StatusCode >= 300 {
-		return readProblem(res, body)
-	}
-	if out == nil || len(body) == 0 {
-		return nil
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		return fmt.Errorf("%s %s: answer: %w", r.Method, r.Path, err)
 	}
 	return nil
+}
+
+// raw makes a call once and answers the body, which may be of any form.
+func (c *client) raw(ctx context.Context, r *request) ([]byte, error) {
+	req, err := c.request(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err == nil && len(body) > maxAnswer {
+		return nil, fmt.Errorf("%s %s: the answer is longer than %d bytes", r.Method, r.Path, maxAnswer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreachable, err)
+	}
+	if res.StatusCode >= 300 {
+		return nil, readProblem(res, body)
+	}
+	return body, nil
 }
 
 func (c *client) request(ctx context.Context, r *request) (*http.Request, error) {

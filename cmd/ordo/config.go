@@ -104,7 +104,7 @@ func flagName(key string) string { return strings.ReplaceAll(key, "_", "-") }
 // collectFlags notes all flags but those that make no sense in a file.
 func collectFlags(node *kong.Node, known map[string]bool) {
 	for _, flag := range node.Flags {
-		if flag.Name != "help" && flag.Name != "config" {
+		if flag.Name != "help" && flag.Name != "config" && flag.Name != "version" {
 			known[flag.Name] = true
 		}
 	}

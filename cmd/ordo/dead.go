@@ -148,6 +148,20 @@ type SettleArgs struct {
 	LetterArgs
 	Remote
 	Reason string `help:"Why; kept with the letter." required:"" placeholder:"TEXT"`
+	JSON   bool   `name:"json" help:"Print the letter's state as JSON."`
+}
+
+// print says what became of the letter, as text or as JSON.
+func (a *SettleArgs) print(w io.Writer, state, text string) error {
+	if a.JSON {
+		return json.NewEncoder(w).Encode(struct {
+			Actor string `json:"actor"`
+			N     int64  `json:"n"`
+			State string `json:"state"`
+		}{a.Actor, a.N, state})
+	}
+	_, err := fmt.Fprintf(w, "%s %d: %s\n", a.Actor, a.N, text)
+	return err
 }
 
 // settle does it and answers the letter's state then.
@@ -173,7 +187,7 @@ func (c *DeadRetryCmd) Run(ctx context.Context, t *terminal) error {
 	}
 	text := map[string]string{"retried": "handled", "dismissed": "refused, which is its answer",
 		"open": "failed again; the letter stays open"}[state]
-	if _, err := fmt.Fprintf(t.Out, "%s %d: %s\n", c.Actor, c.N, text); err != nil {
+	if err := c.print(t.Out, state, text); err != nil {
 		return err
 	}
 	if state == "open" {
@@ -187,9 +201,9 @@ type DeadDismissCmd struct{ SettleArgs }
 
 // Run implements the command.
 func (c *DeadDismissCmd) Run(ctx context.Context, t *terminal) error {
-	if _, err := c.settle(ctx, "dismiss"); err != nil {
+	state, err := c.settle(ctx, "dismiss")
+	if err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(t.Out, "%s %d: dismissed\n", c.Actor, c.N)
-	return err
+	return c.print(t.Out, state, "dismissed")
 }

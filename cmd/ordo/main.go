@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -18,13 +19,16 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/lmittmann/tint"
 	"golang.org/x/term"
+
+	"ordo/actors/audit"
+	"ordo/actors/history"
 )
 
 // Exit codes of the command.
 const (
 	exitOK     = 0
 	exitFailed = 1 // it did not work, or an audit found something
-	exitUsage  = 2 // the command line, the configuration or an input file is wrong
+	exitUsage  = 2 // the command line, the configuration or an input file is wrong or missing
 	exitKilled = 130
 )
 
@@ -43,6 +47,7 @@ type cli struct {
 	Config    kong.ConfigFlag `help:"YAML file with flags as keys." placeholder:"FILE"`
 	LogLevel  string          `help:"Least level to log." enum:"debug,info,warn,error" default:"info"`
 	LogFormat string          `help:"Log as text or JSON." enum:"auto,text,json" default:"auto"`
+	Print     versionFlag     `name:"version" env:"-" help:"Print the version."`
 
 	Serve     ServeCmd     `cmd:"" help:"Run the shop, or some of its actors."`
 	Setup     SetupCmd     `cmd:"" help:"Make the streams and buckets of a shop."`
@@ -52,6 +57,8 @@ type cli struct {
 	Audit     AuditCmd     `cmd:"" help:"Check that stock, money, coupons and orders add up."`
 	Dead      DeadCmd      `cmd:"" help:"Look after messages that could not be handled."`
 	Tx        TxCmd        `cmd:"" help:"Show what became of orders."`
+	Coupon    CouponCmd    `cmd:"" help:"Give coupons to users of a running shop, and list them."`
+	Goods     GoodsCmd     `cmd:"" help:"Look after catalogue and stock of a running shop."`
 	Verify    VerifyCmd    `cmd:"" help:"Rebuild actors' files from their streams and compare."`
 	At        AtCmd        `cmd:"" help:"Make a file of an actor as it was."`
 	Backup    BackupCmd    `cmd:"" help:"Copy the files of all actors, also of a running shop."`
@@ -60,6 +67,12 @@ type cli struct {
 	Sandbox   SandboxCmd   `cmd:"" help:"Run a payment gateway to try a shop with, alone."`
 	Reconcile ReconcileCmd `cmd:"" help:"Compare the pay log with a gateway's statement."`
 	Version   VersionCmd   `cmd:"" help:"Print the version."`
+
+	Settings    ConfigCmd      `cmd:"" name:"config" help:"Look at the configuration of serve."`
+	Doctor      DoctorCmd      `cmd:"" help:"Look for what is wrong with machine, NATS, files and settings."`
+	NATSContext NATSContextCmd `cmd:"" name:"nats-context" help:"Write a context that the nats CLI finds a shop by."`
+	Completion  CompletionCmd  `cmd:"" help:"Print a script that has a shell complete commands and flags."`
+	Complete    CompleteCmd    `cmd:"" name:"__complete" hidden:""`
 }
 
 // terminal is where a command writes and logs.
@@ -96,19 +109,31 @@ func run(args []string, stdout, stderr io.Writer) int {
 	t := &terminal{Out: stdout, Err: stderr, Log: newLog(&c, stderr)}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err = parsed.Run(t)
+	code := exitCode(err, ctx.Err() != nil)
+	if code != exitOK && code != exitKilled && !errors.Is(err, errFound) {
+		fmt.Fprintln(stderr, "ordo:", err)
+	}
+	return code
+}
+
+// exitCode is that of a command which has answered err, after a signal or
+// without.
+func exitCode(err error, stopped bool) int {
 	switch {
+	case err == nil:
+		return exitOK
 	case errors.Is(err, errFound):
 		return exitFailed
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case errors.Is(err, context.Canceled) && stopped:
 		return exitKilled
-	case errors.Is(err, errUnreadable):
-		fmt.Fprintln(stderr, "ordo:", err)
-		return exitUsage
-	case err != nil:
-		fmt.Fprintln(stderr, "ordo:", err)
-		return exitFailed
 	}
-	return exitOK
+	for _, wrong := range []error{errUnreadable, fs.ErrNotExist, audit.ErrNoFiles,
+		history.ErrNoFiles} {
+		if errors.Is(err, wrong) {
+			return exitUsage
+		}
+	}
+	return exitFailed
 }
 
 func newParser(c *cli, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {

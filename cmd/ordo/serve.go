@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime"
@@ -147,6 +149,7 @@ func (c *ServeCmd) Run(ctx context.Context, t *terminal) error {
 type SetupCmd struct {
 	NATS     string `help:"NATS to make them on." required:"" placeholder:"URL"`
 	Replicas int    `help:"On how many servers of a cluster each is kept: 1, 3 or 5; 0 leaves those there are as they are." default:"0"`
+	JSON     bool   `name:"json" help:"Print what there is as JSON."`
 }
 
 // Validate refuses what is not a URL.
@@ -178,11 +181,42 @@ func (c *SetupCmd) Run(ctx context.Context, t *terminal) error {
 	if err := bus.Setup(ctx, js, c.Replicas); err != nil {
 		return err
 	}
+	return c.print(t.Out)
+}
+
+// print tells of all streams and buckets.
+func (c *SetupCmd) print(w io.Writer) error {
+	if c.JSON {
+		return json.NewEncoder(w).Encode(describeTable())
+	}
 	for _, s := range bus.Streams() {
-		fmt.Fprintf(t.Out, "stream %-8s %s\n", s.Name, s.Description)
+		fmt.Fprintf(w, "stream %-8s %s\n", s.Name, s.Description)
 	}
 	for _, b := range bus.Buckets() {
-		fmt.Fprintf(t.Out, "bucket %-8s %s\n", b.Name, b.Description)
+		fmt.Fprintf(w, "bucket %-8s %s\n", b.Name, b.Description)
 	}
 	return nil
+}
+
+// described is a stream or a bucket with what it is for.
+type described struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
+// madeTable is what setup makes.
+type madeTable struct {
+	Streams []described `json:"streams"`
+	Buckets []described `json:"buckets"`
+}
+
+func describeTable() *madeTable {
+	all := &madeTable{}
+	for _, s := range bus.Streams() {
+		all.Streams = append(all.Streams, described{s.Name, s.Description})
+	}
+	for _, b := range bus.Buckets() {
+		all.Buckets = append(all.Buckets, described{b.Name, b.Description})
+	}
+	return all
 }

@@ -92,6 +92,12 @@ func (s *streams) find(data string, log *slog.Logger) (url string, err error) {
 	if !errors.Is(err, stores.ErrLocked) {
 		return "", err
 	}
+	return toldURL(path)
+}
+
+// toldURL reads where the NATS of a running shop listens from its lock file.
+// errUnreadable: it does not.
+func toldURL(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err

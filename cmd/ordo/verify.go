@@ -170,6 +170,7 @@ type AtCmd struct {
 	Time  time.Time `help:"Or its time at most, RFC 3339." xor:"when" required:"" placeholder:"TIME"`
 	Out   string    `help:"SQLite file to make." required:"" type:"path" placeholder:"FILE"`
 	NATS  string    `name:"nats" help:"NATS that has the streams; else the directory's." placeholder:"URL"`
+	JSON  bool      `name:"json" help:"Print what the file holds as JSON."`
 }
 
 // Validate refuses what is no actor, and a file that exists.
@@ -220,7 +221,15 @@ func (c *AtCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return errors.Join(fmt.Errorf("at: %w: %s had handled nothing by then", errUnreadable,
 			c.Actor), os.Remove(c.Out))
 	}
-	_, err = fmt.Fprintf(t.Out, "%s: %s after message %d of %s\n", c.Out, c.Actor, r.Anchor.Seq,
-		r.Anchor.At.Std().UTC().Format(time.RFC3339Nano))
+	at := r.Anchor.At.Std().UTC().Format(time.RFC3339Nano)
+	if c.JSON {
+		return json.NewEncoder(t.Out).Encode(struct {
+			File  string `json:"file"`
+			Actor string `json:"actor"`
+			Seq   uint64 `json:"seq"`
+			Time  string `json:"time"`
+		}{c.Out, c.Actor, r.Anchor.Seq, at})
+	}
+	_, err = fmt.Fprintf(t.Out, "%s: %s after message %d of %s\n", c.Out, c.Actor, r.Anchor.Seq, at)
 	return err
 }
