@@ -89,7 +89,7 @@ func TestDoctorSeesNATS(t *testing.T) {
 	addr := natsServer(t, &natsd.Options{JetStream: true, MaxPayload: bus.MaxPayload,
 		JetStreamMaxStore: 1 << 40})
 	js := jetStreamAt(t, addr)
-	if err := bus.Setup(t.Context(), js); err != nil {
+	if err := bus.Setup(t.Context(), js, 0); err != nil {
 		t.Fatal(err)
 	}
 	d = lookAtNATS(t, addr)
