@@ -85,7 +85,7 @@ var builtinDescriptions = map[string]string{
 	api.EndpointEffects: "Work for the world outside, of an order, or all that is open.",
 	api.EndpointKnown:   "What the actor has done and undone for an order.",
 	api.EndpointStatus:  "How the actor is.",
-	api.EndpointSchema:  "JSON Schemas of the actor's messages, by subject; all subjects without one.",
+	api.EndpointSchema:  "JSON Schema of a subject of the actor; all subjects without one.",
 }
 
 func builtin[Q, R any](answer func(v *View, body []byte) (any, error)) Endpoint {

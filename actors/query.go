@@ -37,7 +37,10 @@ func serveQueries(h *Host) (*server, error) {
 	s.svc, h.local = svc, map[string]*atomic.Int64{}
 	for name, q := range h.engine.queries {
 		h.local[name] = &atomic.Int64{}
-		if err := s.serve(name, q.Description, func(r micro.Request) { s.answer(name, r) }); err != nil {
+		if err := s.serve(name, q.Description, func(r micro.Request) {
+			s.answer(name,
+				r)
+		}); err != nil {
 			return s, err
 		}
 	}
@@ -80,7 +83,8 @@ func (s *server) schema(r micro.Request) {
 	if len(r.Data()) > 0 {
 		if err := json.Unmarshal(r.Data(), &q); err != nil {
 			refusal := api.Refuse(api.CodeInvalid, "query: %v", err)
-			s.log(api.EndpointSchema, r.Error(string(refusal.Code), refusal.Message, api.Raw(refusal)))
+			s.log(api.EndpointSchema, r.Error(string(refusal.Code), refusal.Message,
+				api.Raw(refusal)))
 			return
 		}
 	}

@@ -100,7 +100,8 @@ func (h *Host) traceHandled(out *Output) {
 		}
 		committed[id] = true
 		h.cfg.Trace.Start(tracing.Span{Name: tracing.Commit + " " + h.spec.Name,
-			At:     tracing.Place{Trace: id, Span: tracing.SpanOf(tracing.Commit, h.spec.Name, s.ID)},
+			At: tracing.Place{Trace: id, Span: tracing.SpanOf(tracing.Commit, h.spec.Name,
+				s.ID)},
 			Parent: at.Span, Began: s.Committing, Ended: s.Committed,
 			Attributes: []attribute.KeyValue{attribute.Int("ordo.batch", out.Handled)}}).End()
 	}

@@ -99,7 +99,8 @@ func Work(ctx context.Context, js jetstream.JetStream, w Worker, log *slog.Logge
 	log = log.With("actor", w.Actor, "effects", w.Name)
 	retry(ctx, log, "effects "+w.Name, func() error {
 		c, err := js.CreateOrUpdateConsumer(ctx, StreamEffects, jetstream.ConsumerConfig{
-			Durable: "effect-" + w.Actor + "-" + w.Name, FilterSubject: EffectSubject(w.Actor, w.Name),
+			Durable: "effect-" + w.Actor + "-" + w.Name, FilterSubject: EffectSubject(w.Actor,
+				w.Name),
 			Description: "Calls of " + w.Name + " for " + w.Actor + "; one that failed is " +
 				"redelivered after a pause.",
 			Metadata:  metadata(KindEffects, w.Actor),
@@ -204,7 +205,8 @@ func (w *Worker) watched(ctx context.Context, m jetstream.Msg, e *api.Effect) (d
 		}
 		id := fmt.Sprintf("%s-%d", EffectID(w.Actor, e), tries)
 		span = w.Trace.Start(tracing.Span{Name: tracing.Effect + " " + e.Name,
-			At:     tracing.Place{Trace: at.Trace, Span: tracing.SpanOf(tracing.Effect, w.Actor, id)},
+			At: tracing.Place{Trace: at.Trace, Span: tracing.SpanOf(tracing.Effect, w.Actor,
+				id)},
 			Parent: at.Span, Attributes: tracing.About(e.ID, tracing.Order(e.Body))})
 	}
 	if data, err = w.do(ctx, e); err != nil && span != nil {

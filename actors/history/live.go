@@ -67,7 +67,8 @@ func Live(ctx context.Context, edge *bus.Edge, names []string, clues []Clue) (
 	}
 	wg.Wait()
 	slices.SortFunc(all, func(a, b *Message) int {
-		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Actor, b.Actor), cmp.Compare(a.Seq, b.Seq))
+		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Actor, b.Actor), cmp.Compare(a.Seq,
+			b.Seq))
 	})
 	slices.Sort(notes)
 	return all, notes

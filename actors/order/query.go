@@ -75,7 +75,8 @@ func insert(tx *actors.Tx, o *order, token string) (fresh bool, err error) {
 		currency, subtotal, discount, total, balance, coupon, pay_method, channel, from_cart,
 		created, address, lines)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-		RETURNING n`, o.ID, token, o.User, o.bodyHash, o.State, o.deadline, o.expiry, o.Subtotal.Currency,
+		RETURNING n`, o.ID, token, o.User, o.bodyHash, o.State, o.deadline, o.expiry,
+		o.Subtotal.Currency,
 		o.Subtotal.Amount, o.Discount.Amount, o.Total.Amount, o.Balance.Amount, o.Coupon,
 		o.PayMethod, o.Channel, o.fromCart, o.Created, string(api.Raw(&o.Address)),
 		string(api.Raw(o.Lines))).Scan(&o.n)

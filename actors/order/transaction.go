@@ -35,7 +35,8 @@ const (
 	txUser = `SELECT ` + transactionColumns + `, ?1 = '' OR EXISTS (
 			SELECT 1 FROM order_sku k WHERE k.sku = +?1 AND k.n = o.n)
 		FROM orders o WHERE user = +?4 AND n < ?2 ORDER BY n DESC LIMIT +?3`
-	txSKU = `SELECT ` + transactionColumns + `, TRUE FROM order_sku k CROSS JOIN orders o ON o.n = k.n
+	txSKU = `SELECT ` + transactionColumns +
+		`, TRUE FROM order_sku k CROSS JOIN orders o ON o.n = k.n
 		WHERE k.sku = +?1 AND k.n < ?2 ORDER BY k.n DESC LIMIT +?3`
 	txState = `SELECT ` + transactionColumns + `, TRUE FROM orders o
 		WHERE state = +?4 AND n < ?2 AND ?1 = ?1 ORDER BY n DESC LIMIT +?3`
@@ -104,7 +105,8 @@ func scanFound(r actors.Row) (f found, err error) {
 
 // take puts an order on the page, if it is one of those asked for.
 func (p *transactions) take(f *found) {
-	if f.has && (p.q.State == "" || f.State == p.q.State) && (p.q.User == "" || f.User == p.q.User) {
+	if f.has && (p.q.State == "" || f.State == p.q.State) && (p.q.User == "" ||
+		f.User == p.q.User) {
 		p.list.Transactions = append(p.list.Transactions, f.Transaction)
 	}
 }

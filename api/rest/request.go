@@ -69,7 +69,8 @@ func (s *Server) tell(x *exchange, root *tracing.Root, started time.Time) {
 		s.Requests(&q)
 	}
 	if s.log.Enabled(x.r.Context(), slog.LevelDebug) {
-		attrs := []any{"method", x.r.Method, "path", x.r.URL.Path, "status", q.Status, "took", q.Took}
+		attrs := []any{"method", x.r.Method, "path", x.r.URL.Path, "status", q.Status, "took",
+			q.Took}
 		if trace := root.Trace(); trace != "" {
 			attrs = append(attrs, "trace", trace)
 		}
@@ -82,7 +83,8 @@ func (s *Server) tell(x *exchange, root *tracing.Root, started time.Time) {
 		}
 		root.End(q.Method+" "+cmp.Or(x.route, q.Operation), fault,
 			attribute.String("http.request.method", q.Method),
-			attribute.String("http.route", x.route), attribute.String("ordo.operation", q.Operation),
+			attribute.String("http.route", x.route), attribute.String("ordo.operation",
+				q.Operation),
 			attribute.Int("http.response.status_code", q.Status))
 	}
 }

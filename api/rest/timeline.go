@@ -151,7 +151,8 @@ func (s *Server) gather(ctx context.Context, g *gathered, order string) {
 	}
 	wg.Wait()
 	if g.events.Next != "" || g.refunds.Next != "" {
-		g.note("only the first %d events and the last %d refunds are shown", api.MaxPage, api.MaxPage)
+		g.note("only the first %d events and the last %d refunds are shown", api.MaxPage,
+			api.MaxPage)
 	}
 }
 
@@ -169,7 +170,8 @@ func (s *Server) gatherActor(ctx context.Context, g *gathered, actor, order stri
 		err = s.Edge.AskActor(ctx, to(api.EndpointDead),
 			&api.ListLetters{Contains: order}, &letters)
 		if err == nil {
-			err = s.Edge.AskActor(ctx, to(api.EndpointEffects), &api.ListEffects{Order: order}, &effects)
+			err = s.Edge.AskActor(ctx, to(api.EndpointEffects), &api.ListEffects{Order: order},
+				&effects)
 		}
 		if err != nil {
 			g.note("dead letters and effects of %s are not known: %v", actor, err)
@@ -261,7 +263,8 @@ func (g *gathered) timeline() Timeline {
 	}
 	for _, st := range g.steps.Steps {
 		actor, _, _ := strings.Cut(st.Name, ".")
-		step := TimelineStep{StepView: st, Actor: actor, Subject: bus.MailboxSubject(actor, st.Verb)}
+		step := TimelineStep{StepView: st, Actor: actor, Subject: bus.MailboxSubject(actor,
+			st.Verb)}
 		if f := g.openEffect(actor); f != nil && st.Open() {
 			step.NextTry = f.NextTry
 		}
@@ -274,7 +277,8 @@ func (g *gathered) timeline() Timeline {
 // none.
 func (g *gathered) openEffect(actor string) (next *api.EffectView) {
 	for i := range g.effects[actor] {
-		if f := &g.effects[actor][i]; f.State == "open" && (next == nil || f.NextTry < next.NextTry) {
+		if f := &g.effects[actor][i]; f.State == "open" && (next == nil ||
+			f.NextTry < next.NextTry) {
 			next = f
 		}
 	}

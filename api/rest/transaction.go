@@ -24,7 +24,8 @@ const (
 
 func (s *Server) transactionRoutes() {
 	route(s, s.op("list-transactions", "GET /admin/v1/transactions", support,
-		"Orders by state, user and SKU, and those that are stuck, newest first"), s.listTransactions)
+		"Orders by state, user and SKU, and those that are stuck, newest first"),
+		s.listTransactions)
 	route(s, s.op("get-transaction", "GET /admin/v1/transactions/{id}", support,
 		"An order's whole life, and why it is stuck; personal data is masked"), s.getTransaction)
 	route(s, s.op("retry-transaction", "POST /admin/v1/transactions/{id}/retry", support,

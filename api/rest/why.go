@@ -103,17 +103,20 @@ func (c *causes) faults() {
 	c.open(func(st *api.StepView, actor, text string) {
 		participant := c.g.statuses[actor]
 		if why := owner.Stopped[bus.Address(actor)]; why != "" {
-			c.add(actor, st.Since(), "%s; nothing is sent from order to %s any more: %s", text, actor, why)
+			c.add(actor, st.Since(), "%s; nothing is sent from order to %s any more: %s", text,
+				actor, why)
 		}
 		if why := participant.Stopped[bus.Address("order")]; why != "" {
-			c.add(actor, st.Since(), "%s; nothing is sent from %s to order any more: %s", text, actor, why)
+			c.add(actor, st.Since(), "%s; nothing is sent from %s to order any more: %s", text,
+				actor, why)
 		}
 		for _, a := range []*api.ActorStatus{participant, owner} {
 			switch {
 			case a.Fault == noAnswer:
 				c.add(a.Actor, st.Since(), "%s; the %s actor does not answer", text, a.Actor)
 			case !a.Ready:
-				c.add(a.Actor, st.Since(), "%s; the %s actor is not ready: %s", text, a.Actor, a.Fault)
+				c.add(a.Actor, st.Since(), "%s; the %s actor is not ready: %s", text, a.Actor,
+					a.Fault)
 			}
 		}
 	})
@@ -146,8 +149,9 @@ func (c *causes) effects() {
 				c.add(actor, f.At, "%s has failed %d times, last %s ago: %s; the next try is at %s",
 					f.Name, f.Attempts, c.ago(f.FailedAt), f.Error, clock(f.NextTry))
 			case time.Duration(c.now-f.At) > bus.EffectTimeout:
-				c.add(actor, f.At, "%s was begun %s ago and nothing has come of it; the next try is "+
-					"at %s", f.Name, c.ago(f.At), clock(f.NextTry))
+				c.add(actor, f.At,
+					"%s was begun %s ago and nothing has come of it; the next try is "+
+						"at %s", f.Name, c.ago(f.At), clock(f.NextTry))
 			}
 		}
 	}
@@ -159,8 +163,9 @@ func (c *causes) lags() {
 		for _, name := range []string{actor, "order"} {
 			a := c.g.statuses[name]
 			if a.Lag > 0 && a.Ready {
-				c.add(name, st.Since(), "%s; %d messages wait in the mailbox of %s, which has handled "+
-					"those until %s", text, a.Lag, name, clock(a.Now))
+				c.add(name, st.Since(),
+					"%s; %d messages wait in the mailbox of %s, which has handled "+
+						"those until %s", text, a.Lag, name, clock(a.Now))
 			}
 		}
 	})

@@ -59,7 +59,8 @@ func New(cfg Config) (*Tracer, error) {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
-	client, err := otlptracehttp.New(context.Background(), otlptracehttp.WithEndpointURL(u.String()),
+	client, err := otlptracehttp.New(context.Background(),
+		otlptracehttp.WithEndpointURL(u.String()),
 		otlptracehttp.WithTimeout(exportWait), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
 			Enabled: true, InitialInterval: time.Second, MaxInterval: 2 * time.Second,
 			MaxElapsedTime: exportWait}))

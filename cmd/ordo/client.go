@@ -134,7 +134,8 @@ func (c *client) raw(ctx context.Context, r *request) ([]byte, error) {
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err == nil && len(body) > maxAnswer {
-		return nil, fmt.Errorf("%s %s: the answer is longer than %d bytes", r.Method, r.Path, maxAnswer)
+		return nil, fmt.Errorf("%s %s: the answer is longer than %d bytes", r.Method, r.Path,
+			maxAnswer)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnreachable, err)

@@ -165,6 +165,7 @@ func offerValues(out *bufio.Writer, v *kong.Value, before, typed string) {
 // isFile tells whether a value names a file or a directory.
 func isFile(v *kong.Value) bool {
 	return slices.Contains([]string{"path", "existingfile", "existingdir"}, v.Tag.Type) ||
-		slices.Contains([]string{"FILE", "DIR"}, cmp.Or(v.Tag.PlaceHolder, strings.ToUpper(v.Name))) ||
+		slices.Contains([]string{"FILE", "DIR"}, cmp.Or(v.Tag.PlaceHolder,
+			strings.ToUpper(v.Name))) ||
 		v.Name == "data"
 }

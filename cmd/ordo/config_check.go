@@ -172,7 +172,8 @@ func takesValue(flags []*kong.Flag, value any) (err error) {
 		case bad != nil:
 			err = fmt.Errorf("it must be %s, not %v", kindOf(f.Target), value)
 		case f.Enum != "" && !f.EnumMap()[fmt.Sprint(target)]:
-			err = fmt.Errorf("it must be one of %s, not %v", strings.Join(f.EnumSlice(), ", "), value)
+			err = fmt.Errorf("it must be one of %s, not %v", strings.Join(f.EnumSlice(), ", "),
+				value)
 		default:
 			return nil
 		}

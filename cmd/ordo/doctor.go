@@ -138,7 +138,8 @@ func (d *doctor) print(w io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d checks, %d warnings, %d failures\n", len(d.all), d.count(levelWarn),
+	_, err := fmt.Fprintf(w, "%d checks, %d warnings, %d failures\n", len(d.all),
+		d.count(levelWarn),
 		d.count(levelFail))
 	return err
 }

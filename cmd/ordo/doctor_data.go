@@ -29,7 +29,8 @@ func (d *doctor) data(ctx context.Context) (nats string) {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		d.warn("data.directory", "the first start makes it; else say --data", "%s is not there", dir)
+		d.warn("data.directory", "the first start makes it; else say --data", "%s is not there",
+			dir)
 		return ""
 	case err != nil:
 		d.fail("data.directory", "run as the user of the shop", "%v", err)
@@ -60,10 +61,12 @@ func (d *doctor) judgeOwner(owner, user int) {
 	case owner == user:
 		d.ok("data.owner", "it belongs to this user")
 	case user == 0:
-		d.warn("data.owner", "run serve and this as that user: what root makes there the shop can't use",
+		d.warn("data.owner",
+			"run serve and this as that user: what root makes there the shop can't use",
 			"it belongs to user %d", owner)
 	default:
-		d.fail("data.owner", "run as that user, or chown it", "it belongs to user %d, and this is %d",
+		d.fail("data.owner", "run as that user, or chown it",
+			"it belongs to user %d, and this is %d",
 			owner, user)
 	}
 }
@@ -176,7 +179,8 @@ func (d *doctor) judgeSync(took time.Duration) {
 	shown := took.Round(time.Microsecond)
 	switch {
 	case took < syncFast:
-		d.warn("disk.fsync", "no disk is as fast: find out whether what is synced outlives a power cut",
+		d.warn("disk.fsync",
+			"no disk is as fast: find out whether what is synced outlives a power cut",
 			"%s", shown)
 	case took > syncSlow:
 		d.warn("disk.fsync", "every batch of orders waits for one: use a faster disk", "%s", shown)
@@ -222,8 +226,9 @@ func (d *doctor) files(ctx context.Context, owner int) {
 		}
 		there++
 		if err == nil && ownerOf(info) != owner {
-			d.fail("data."+actor, "chown it, with all that is in the directory", "it belongs to user %d, "+
-				"and the directory to %d", ownerOf(info), owner)
+			d.fail("data."+actor, "chown it, with all that is in the directory",
+				"it belongs to user %d, "+
+					"and the directory to %d", ownerOf(info), owner)
 		}
 		if err == nil {
 			err = readable(ctx, path, d.cmd.Deep)

@@ -30,8 +30,9 @@ func (d *doctor) versions(ctx context.Context) {
 
 func (d *doctor) judgeSQLite(version string) {
 	if olderVersion(version, minSQLite) {
-		d.fail("version.sqlite", "older ones may damage a file when its log is reset: install another "+
-			"build", "%s is older than %s", version, minSQLite)
+		d.fail("version.sqlite",
+			"older ones may damage a file when its log is reset: install another "+
+				"build", "%s is older than %s", version, minSQLite)
 		return
 	}
 	d.ok("version.sqlite", "%s", version)
@@ -78,11 +79,13 @@ const (
 func (d *doctor) judgeClock(state int, status int32, wrong time.Duration) {
 	switch {
 	case status&clockUnsynchronised != 0:
-		d.warn("clock.sync", "run an NTP client, such as chrony: deadlines and the age of messages are "+
-			"read from the clock", "nobody keeps the clock right, as far as the kernel knows")
+		d.warn("clock.sync",
+			"run an NTP client, such as chrony: deadlines and the age of messages are "+
+				"read from the clock", "nobody keeps the clock right, as far as the kernel knows")
 	case state == clockInsert || state == clockDelete:
-		d.warn("clock.sync", "nothing breaks, but use a time source that smears it", "a leap second "+
-			"comes at the end of the day")
+		d.warn("clock.sync", "nothing breaks, but use a time source that smears it",
+			"a leap second "+
+				"comes at the end of the day")
 	default:
 		d.ok("clock.sync", "synchronised, %s wrong at most", wrong.Round(time.Millisecond))
 	}
@@ -119,7 +122,8 @@ func (d *doctor) judgeFiles(most uint64) {
 func (d *doctor) judgeProcessors(cores int, set string) {
 	n, err := strconv.Atoi(set)
 	if err == nil && n < 2*cores {
-		d.warn("limit.processors", "leave it unset: actors block in fsync, so serve takes four a core",
+		d.warn("limit.processors",
+			"leave it unset: actors block in fsync, so serve takes four a core",
 			"GOMAXPROCS=%d on %d cores", n, cores)
 		return
 	}

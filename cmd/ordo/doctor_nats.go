@@ -20,8 +20,9 @@ const minNATS = "2.11.0"
 // nats looks at the NATS at a URL; there may be none to look at.
 func (d *doctor) nats(ctx context.Context, url string) {
 	if url == "" {
-		d.ok("nats.server", "none to look at: no shop with a listener runs on the data directory, and "+
-			"--nats is not said")
+		d.ok("nats.server",
+			"none to look at: no shop with a listener runs on the data directory, and "+
+				"--nats is not said")
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.wait)
@@ -56,7 +57,8 @@ func (d *doctor) judgeNATS(name, version, own string) {
 	case olderVersion(version, minNATS):
 		d.fail("nats.server", do, "%s is older than %s", version, minNATS)
 	case olderVersion(version, own):
-		d.warn("nats.server", do+" when it suits", "%s; this release is tested with %s", version, own)
+		d.warn("nats.server", do+" when it suits", "%s; this release is tested with %s", version,
+			own)
 	default:
 		d.ok("nats.server", "%s, %s", name, version)
 	}
@@ -73,8 +75,9 @@ func ownNATS() string {
 
 func (d *doctor) judgePayload(most int64) {
 	if most < bus.MaxPayload {
-		d.fail("nats.max-payload", "set max_payload: 8MB", "%d bytes are less than %d, which answers of "+
-			"queries may take", most, bus.MaxPayload)
+		d.fail("nats.max-payload", "set max_payload: 8MB",
+			"%d bytes are less than %d, which answers of "+
+				"queries may take", most, bus.MaxPayload)
 		return
 	}
 	d.ok("nats.max-payload", "%d bytes", most)
@@ -88,12 +91,15 @@ func (d *doctor) jetStream(ctx context.Context, js jetstream.JetStream) bool {
 	info, err := js.AccountInfo(ask)
 	switch {
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabled),
-		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
-		d.fail("nats.jetstream", "switch it on: `jetstream { … }` in the server's configuration and "+
-			"`jetstream: enabled` in the account", "%v", err)
+		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err,
+			nats.ErrNoResponders):
+		d.fail("nats.jetstream",
+			"switch it on: `jetstream { … }` in the server's configuration and "+
+				"`jetstream: enabled` in the account", "%v", err)
 		return false
 	case err != nil:
-		d.warn("nats.jetstream", "ask as the user setup, who may", "the account can't be asked for: %v",
+		d.warn("nats.jetstream", "ask as the user setup, who may",
+			"the account can't be asked for: %v",
 			err)
 		return true
 	}
@@ -117,11 +123,13 @@ func (d *doctor) judgeAccount(info *jetstream.AccountInfo) {
 	l := info.Limits
 	switch {
 	case l.MaxStore > 0 && l.MaxStore < bytes:
-		d.fail("nats.account", "raise max_file of the account", "it may keep %d MiB, and streams and "+
-			"buckets reserve %d MiB", l.MaxStore>>20, bytes>>20)
+		d.fail("nats.account", "raise max_file of the account",
+			"it may keep %d MiB, and streams and "+
+				"buckets reserve %d MiB", l.MaxStore>>20, bytes>>20)
 	case l.MaxStreams > 0 && l.MaxStreams < streams:
-		d.fail("nats.account", "raise max_streams of the account", "it may have %d streams, and %d are "+
-			"needed", l.MaxStreams, streams)
+		d.fail("nats.account", "raise max_streams of the account",
+			"it may have %d streams, and %d are "+
+				"needed", l.MaxStreams, streams)
 	default:
 		d.ok("nats.account", "JetStream is on; %d streams, %d MiB are used", info.Streams,
 			info.Store>>20)
@@ -137,8 +145,9 @@ func (d *doctor) table(ctx context.Context, js jetstream.JetStream) {
 		return
 	}
 	if ctx.Err() != nil {
-		d.warn("nats.table", "ask as the user setup, who may see all of it", "no answer in %s: this "+
-			"user may not look, or the server is too busy", d.wait)
+		d.warn("nats.table", "ask as the user setup, who may see all of it",
+			"no answer in %s: this "+
+				"user may not look, or the server is too busy", d.wait)
 		return
 	}
 	for text := range strings.Lines(err.Error()) {
@@ -176,12 +185,14 @@ func (d *doctor) judgeNATSClock(ahead, took time.Duration) {
 	const do = "have both machines keep time by NTP"
 	switch shown := ahead.Round(time.Millisecond); {
 	case apart >= clockStops:
-		d.fail("nats.clock", do+"; actors stop at messages so far ahead", "%s ahead of this machine",
+		d.fail("nats.clock", do+"; actors stop at messages so far ahead",
+			"%s ahead of this machine",
 			shown)
 	case apart >= clockApart:
 		d.warn("nats.clock", do, "%s ahead of this machine", shown)
 	default:
-		d.ok("nats.clock", "%s ahead of this machine, asked in %s", shown, took.Round(time.Millisecond))
+		d.ok("nats.clock", "%s ahead of this machine, asked in %s", shown,
+			took.Round(time.Millisecond))
 	}
 }
 

@@ -41,7 +41,8 @@ func (d *doctor) publicURL() {
 	text := d.cmd.PublicURL
 	if text == "" {
 		if d.cmd.Production {
-			d.fail("config.public-url", "say it: providers bring their notices there", "it is not said")
+			d.fail("config.public-url", "say it: providers bring their notices there",
+				"it is not said")
 		}
 		return
 	}
@@ -155,7 +156,8 @@ func (d *doctor) judgeReady(status int, body []byte) {
 		d.ok("server.ready", "all parts are ready")
 		return
 	case err != nil || status != http.StatusServiceUnavailable:
-		d.fail("server.ready", "is it an ordo shop? look at the URL and the proxy", "/readyz answers %d",
+		d.fail("server.ready", "is it an ordo shop? look at the URL and the proxy",
+			"/readyz answers %d",
 			status)
 		return
 	}
@@ -184,8 +186,9 @@ func (d *doctor) certificate(chain []*x509.Certificate, host string, now time.Ti
 	at := chain[0].NotBefore.Add(chain[0].NotAfter.Sub(chain[0].NotBefore) / 2)
 	if _, err := chain[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: between,
 		CurrentTime: at}); err != nil {
-		d.fail("server.trust", "use one of a known authority for this name, with all certificates in "+
-			"between", "browsers refuse it: %v", err)
+		d.fail("server.trust",
+			"use one of a known authority for this name, with all certificates in "+
+				"between", "browsers refuse it: %v", err)
 		return
 	}
 	d.ok("server.trust", "browsers take it for %s", host)

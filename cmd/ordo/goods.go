@@ -68,7 +68,8 @@ func (c *GoodsImportCmd) Run(ctx context.Context, t *terminal) error {
 	if !c.DryRun && len(all.Errors) == 0 {
 		all = imported{}
 		if err := c.each(ctx, parts, &all, false); err != nil {
-			return fmt.Errorf("%w (%d rows are imported; importing the file again is harmless)", err,
+			return fmt.Errorf("%w (%d rows are imported; importing the file again is harmless)",
+				err,
 				all.Rows)
 		}
 	}
@@ -108,8 +109,9 @@ func (c *GoodsImportCmd) each(ctx context.Context, parts []csvPart, all *importe
 	run := api.NewID("imp")
 	shop := newClient(c.Server, 1)
 	for i, part := range parts {
-		r := request{Method: http.MethodPost, Path: "/admin/v1/products:import", Token: c.AdminToken,
-			Key: run + "-" + strconv.Itoa(i), Body: part.text, Repeat: true}
+		r := request{Method: http.MethodPost, Path: "/admin/v1/products:import",
+			Token: c.AdminToken,
+			Key:   run + "-" + strconv.Itoa(i), Body: part.text, Repeat: true}
 		if dry {
 			r.Path += "?dry_run=true"
 		}
@@ -247,7 +249,8 @@ func changeStock(ctx context.Context, t *terminal, r *Remote, c stockChange) err
 	if c.json {
 		return json.NewEncoder(t.Out).Encode(&sku)
 	}
-	_, err = fmt.Fprintf(t.Out, "%s: %d in stock, %d of them locked\n", sku.ID, sku.Stock, sku.Locked)
+	_, err = fmt.Fprintf(t.Out, "%s: %d in stock, %d of them locked\n", sku.ID, sku.Stock,
+		sku.Locked)
 	return err
 }
 

@@ -87,7 +87,8 @@ func (s *splitter) row(rec []string, at, line int) error {
 	}
 	if at-s.from+len(s.header) > s.most-maxRow {
 		if s.cut == s.from {
-			return fmt.Errorf("line %d: the rows of product %q are more than %d bytes", line, product,
+			return fmt.Errorf("line %d: the rows of product %q are more than %d bytes", line,
+				product,
 				s.most)
 		}
 		s.end(s.cut)

@@ -80,7 +80,8 @@ func (c *collector) process(out chan<- prometheus.Metric) {
 		sent, dropped := s.trace.Counts()
 		send(desc("trace_spans_sent_total", "Spans that the collector has taken."),
 			prometheus.CounterValue, float64(sent))
-		send(desc("trace_spans_dropped_total", "Spans that it did not take, or for whom no room was."),
+		send(desc("trace_spans_dropped_total",
+			"Spans that it did not take, or for whom no room was."),
 			prometheus.CounterValue, float64(dropped))
 	}
 	if s.pay == nil {

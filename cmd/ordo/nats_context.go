@@ -88,8 +88,9 @@ func (c *NATSContextCmd) find() (*natsContext, error) {
 	}
 	lock, err := stores.Lock(path)
 	if err == nil {
-		return nil, errors.Join(fmt.Errorf("%w: the shop of %s does not run; start it, or give --nats",
-			errUnreadable, c.Data), lock.Close())
+		return nil,
+			errors.Join(fmt.Errorf("%w: the shop of %s does not run; start it, or give --nats",
+				errUnreadable, c.Data), lock.Close())
 	}
 	if !errors.Is(err, stores.ErrLocked) {
 		return nil, err

@@ -147,7 +147,8 @@ func (s *Shop) gateways() error {
 			return err
 		}
 	}
-	s.pay = gateway.NewGuarded(list, gateway.Guard{Failures: f.BreakerFailures, Rest: f.BreakerRest})
+	s.pay = gateway.NewGuarded(list, gateway.Guard{Failures: f.BreakerFailures,
+		Rest: f.BreakerRest})
 	return nil
 }
 
@@ -302,7 +303,8 @@ func (s *Shop) callProviders(run context.Context) {
 	for _, name := range []string{api.EffectPayOpen, api.EffectPayQuery, api.EffectPayClose,
 		api.EffectPayRefund} {
 		s.wg.Go(func() {
-			s.work(run, bus.Worker{Actor: "payment", Name: name, Parallel: payWorkers, Do: s.pay.Do})
+			s.work(run, bus.Worker{Actor: "payment", Name: name, Parallel: payWorkers,
+				Do: s.pay.Do})
 		})
 	}
 }

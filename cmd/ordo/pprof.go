@@ -48,7 +48,8 @@ func profiler() http.Handler {
 func atMost(seconds float64, serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		text := r.FormValue("seconds")
-		if n, err := strconv.ParseFloat(text, 64); text != "" && !(err == nil && n > 0 && n <= seconds) {
+		if n, err := strconv.ParseFloat(text, 64); text != "" && !(err == nil && n > 0 &&
+			n <= seconds) {
 			http.Error(w, fmt.Sprintf("seconds must be above 0 and at most %v", seconds),
 				http.StatusUnprocessableEntity)
 			return

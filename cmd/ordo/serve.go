@@ -156,7 +156,8 @@ type SetupCmd struct {
 func (c *SetupCmd) Validate() error {
 	_, err := natsServers(c.NATS)
 	if c.Replicas != 0 && (c.Replicas%2 == 0 || c.Replicas > bus.MaxReplicas) {
-		err = errors.Join(err, fmt.Errorf("--replicas must be 0, 1, 3 or %d, not %d", bus.MaxReplicas,
+		err = errors.Join(err, fmt.Errorf("--replicas must be 0, 1, 3 or %d, not %d",
+			bus.MaxReplicas,
 			c.Replicas))
 	}
 	return err

@@ -38,7 +38,8 @@ func (f *SignalFlags) Validate() error {
 	}
 	if u, err := url.Parse(f.OTLP); f.OTLP != "" &&
 		(err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-		errs = append(errs, errors.New("--otlp must be an http or https URL")) // it may hold a password
+		// it may hold a password
+		errs = append(errs, errors.New("--otlp must be an http or https URL"))
 	}
 	if !(f.TraceRatio > 0 && f.TraceRatio <= 1) {
 		errs = append(errs, fmt.Errorf("--trace-ratio must be above 0 and at most 1, not %v",
@@ -163,11 +164,13 @@ func newMeters() *meters {
 			Buckets: prometheus.ExponentialBuckets(from, factor, n)}, labels)
 	}
 	return &meters{
-		requests: histogram("http_request_duration_seconds", "Requests by operation and class of status.",
+		requests: histogram("http_request_duration_seconds",
+			"Requests by operation and class of status.",
 			0.001, 2.5, 11, "operation", "method", "status"),
 		effects: histogram("effect_duration_seconds", "Tries of effects by what came of them.",
 			0.001, 2.5, 11, "actor", "effect", "outcome"),
-		late: histogram("timer_lateness_seconds", "How long after its deadline a timer was forwarded.",
+		late: histogram("timer_lateness_seconds",
+			"How long after its deadline a timer was forwarded.",
 			0.001, 4, 8, "actor"),
 	}
 }

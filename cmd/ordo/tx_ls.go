@@ -36,7 +36,8 @@ func (c *TxLsCmd) Validate() error {
 	err := errors.Join(within("limit", c.Limit, 1, 10_000),
 		within("older", c.Older, 0, 10*365*24*time.Hour), c.check())
 	if len(c.Data) > 1 {
-		err = errors.Join(err, errors.New("--data is the one directory with the order actor's file"))
+		err = errors.Join(err,
+			errors.New("--data is the one directory with the order actor's file"))
 	}
 	return err
 }
@@ -58,7 +59,8 @@ func (c *TxLsCmd) Run(ctx context.Context, t *terminal) error {
 	fmt.Fprintln(w, "ORDER\tSTATE\tTOTAL\tSUBMITTED\tWAITS FOR") // w keeps its error
 	for i := range all {
 		o := &all[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Order, o.State, o.Total, second(o.Created), waits(o))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", o.Order, o.State, o.Total, second(o.Created),
+			waits(o))
 	}
 	return w.Flush()
 }
@@ -124,7 +126,8 @@ func (c *TxLsCmd) read(ctx context.Context) (all []api.Transaction, err error) {
 				FILTER (WHERE s.name IS NOT NULL)
 		FROM orders o LEFT JOIN steps s ON s.order_id = o.id AND s.state IN ('asked', 'undoing')
 			AND NOT (?2 AND s.name = 'payment.collect' AND o.state = 'placed')
-		WHERE (?1 = 'all' OR o.state = ?1) AND (NOT ?2 OR s.asked_at <= ?3) AND (?2 OR o.created <= ?3)
+		WHERE (?1 = 'all' OR o.state = ?1) AND (NOT ?2 OR s.asked_at <= ?3)
+			AND (?2 OR o.created <= ?3)
 			AND (?5 = '' OR o.user = ?5) AND (?6 = '' OR EXISTS (SELECT 1 FROM json_each(o.lines) l
 				WHERE l.value ->> 'sku' = ?6))
 		GROUP BY o.n ORDER BY o.n DESC LIMIT ?4`, c.State, c.Stuck,

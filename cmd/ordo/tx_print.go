@@ -39,7 +39,8 @@ func (p *pages) table(head string, n int, row func(i int) string) {
 func printTimeline(out io.Writer, t *rest.Timeline) error {
 	p := &pages{w: out}
 	o := &t.Order
-	p.say("order %s of %s is %s: total %s, to pay %s, refunded %s\n", o.ID, t.User, o.State, o.Total,
+	p.say("order %s of %s is %s: total %s, to pay %s, refunded %s\n", o.ID, t.User, o.State,
+		o.Total,
 		o.Due, o.Refunded)
 	if o.Reason != nil {
 		p.say("reason: %s\n", o.Reason)
@@ -96,7 +97,8 @@ func stepRow(s *api.StepView) string {
 	if !s.Open() {
 		answered = clock(s.AnsweredAt)
 	}
-	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s", name, s.State, s.Attempts, clock(s.Since()), answered,
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s", name, s.State, s.Attempts, clock(s.Since()),
+		answered,
 		refusal)
 }
 

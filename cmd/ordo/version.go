@@ -61,7 +61,8 @@ func (v *versions) print(w io.Writer) error {
 	if v.Commit != "" {
 		commit = fmt.Sprintf(" (%.12s)", v.Commit)
 	}
-	_, err := fmt.Fprintf(w, "ordo %s%s, %s, SQLite %s, NATS %s\n", v.Version, commit, v.Go, v.SQLite,
+	_, err := fmt.Fprintf(w, "ordo %s%s, %s, SQLite %s, NATS %s\n", v.Version, commit, v.Go,
+		v.SQLite,
 		or(v.NATSServer, "unknown"))
 	return err
 }

@@ -87,7 +87,8 @@ func NewGuarded(list map[string]Gateway, by Guard) *Gateways {
 	g := &Gateways{list: map[string]guarded{}}
 	for name, each := range list {
 		g.list[name] = guarded{each, circuitbreaker.NewBuilder[any]().
-			WithFailureThreshold(cmp.Or(by.Failures, 10)).WithDelay(cmp.Or(by.Rest, 10*time.Second)).
+			WithFailureThreshold(cmp.Or(by.Failures, 10)).WithDelay(cmp.Or(by.Rest,
+			10*time.Second)).
 			WithSuccessThreshold(breakTry).Build()}
 	}
 	return g

@@ -167,7 +167,8 @@ func (t *tool) get() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("Item: %s#%d on Subject %s\n%s\n%s\n", s.Name(), m.Sequence, m.Subject, m.Header, m.Data)
+	fmt.Printf("Item: %s#%d on Subject %s\n%s\n%s\n", s.Name(), m.Sequence, m.Subject, m.Header,
+		m.Data)
 	return nil
 }
 
@@ -182,7 +183,8 @@ func (t *tool) consumers() error {
 			fmt.Println(err)
 			return
 		}
-		fmt.Printf("%s\tack floor %d\tunacked %d\tpending %d\t%s\n", c.Name(), state.AckFloor.Stream,
+		fmt.Printf("%s\tack floor %d\tunacked %d\tpending %d\t%s\n", c.Name(),
+			state.AckFloor.Stream,
 			state.NumAckPending, state.NumPending, c.Description())
 	})
 	return err
