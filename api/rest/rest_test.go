@@ -335,7 +335,7 @@ func TestOpenAPI(t *testing.T) {
 		"list-shipments", "ship-order", "receive-shipment", "list-courses", "get-course",
 		"import-courses", "list-enrolments", "list-students",
 		"list-transactions", "get-transaction", "retry-transaction", "settle-transaction",
-		"get-overview"} {
+		"get-overview", "find"} {
 		if !ids[id] {
 			t.Errorf("%s is not in the document", id)
 		}
