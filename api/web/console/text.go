@@ -42,10 +42,20 @@ func (s *Server) funcs() template.FuncMap {
 			line, _, _ := strings.Cut(text, "\n")
 			return line
 		},
-		"verb":   func(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] },
+		"verb":   verb,
+		"clock":  func(t api.Time) string { return t.Std().UTC().Format("15:04:05.000") },
 		"hours":  func(minutes int) string { return fmt.Sprintf("%d h", minutes/60) },
 		"joined": strings.Join,
 	}
+}
+
+// verb is the last word of a subject; of an event, its type.
+func verb(subject string) string {
+	words := strings.Split(subject, ".")
+	if len(words) > 4 && words[1] == "event" {
+		return words[2] + "." + words[3]
+	}
+	return words[len(words)-1]
 }
 
 // tab is a link of the navigation.

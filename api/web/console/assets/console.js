@@ -23,14 +23,13 @@ function replace(next, old) {
   if (focused >= 0) old.querySelectorAll("a, summary, pre")[focused]?.focus({ preventScroll: true });
 }
 
-const seconds = Number(document.body.dataset.reload), live = document.querySelector("[data-live]");
-if (seconds && live) {
+const seconds = Number(document.body.dataset.reload), live = document.querySelectorAll("[data-live]");
+if (seconds && live.length) {
   const look = async () => {
-    const selecting = !getSelection().isCollapsed && live.contains(getSelection().anchorNode);
-    if (!document.hidden && !selecting) {
+    if (!document.hidden && getSelection().isCollapsed) {
       try {
-        const next = (await fetchPage()).querySelector("[data-live]");
-        if (next) replace(next, live);
+        const next = (await fetchPage()).querySelectorAll("[data-live]");
+        if (next.length === live.length) next.forEach((part, i) => replace(part, live[i]));
       } catch { /* the shop may be starting; the next look tells */ }
     }
     setTimeout(look, seconds * 1000);
