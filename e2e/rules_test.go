@@ -34,7 +34,10 @@ var mayImport = map[string][]string{
 	"actors/settle":  {"api"},
 	"api/rest": {"api", "bus", "stores", "actors/audit", "actors/history", "actors/settle",
 		"actors/payment/gateway"},
-	"api/web": {"api"},
+	"api/web": {"api", "api/web/call"},
+
+	"api/web/call":    {"api"},
+	"api/web/console": {"api", "api/web/call"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"ordo/api"
+	"ordo/api/web/call"
 )
 
 // listOrders shows the visitor's orders, newest first.
@@ -279,7 +280,8 @@ func (v *visit) watchOrder() error {
 	if err != nil {
 		return err
 	}
-	v.sign(r)
+	call.Forward(r, v.r)
+	r.Header.Set("Authorization", "Bearer "+v.session)
 	v.s.API.ServeHTTP(v.w, r)
 	return nil
 }

@@ -1,0 +1,140 @@
+package console
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"ordo/api"
+)
+
+// refreshEvery is after how many seconds the overview looks again.
+const refreshEvery = 3
+
+// maxStuck is the most stuck orders that the overview names.
+const maxStuck = 10
+
+// overview is what the admin API answers of the shop.
+type overview struct {
+	At      api.Time          `json:"at"`
+	Orders  api.Tally         `json:"orders"`
+	Actors  []api.ActorStatus `json:"actors"`
+	Timers  struct{ Pending uint64 }
+	Streams []stream        `json:"streams"`
+	Audit   json.RawMessage `json:"audit"`
+	Dead    int64           `json:"dead"`
+	Notes   []string        `json:"notes"`
+}
+
+// stream is a row of the streams' table.
+type stream struct {
+	Name     string `json:"name"`
+	Messages uint64 `json:"messages"`
+	Bytes    uint64 `json:"bytes"`
+	MaxBytes int64  `json:"max_bytes"`
+	Lag      uint64 `json:"lag"`
+}
+
+// verdict is what the overview says of the standing audit.
+type verdict struct {
+	OK         bool     `json:"ok"`
+	At         api.Time `json:"at"`
+	Deviations int64    `json:"deviations"`
+	Error      string   `json:"error"`
+	Damaged    []string `json:"damaged"`
+}
+
+// dashboard is the first page.
+type dashboard struct {
+	overview
+	// Verdict is nil where there is no audit.
+	Verdict *verdict
+	// Stuck are some of the orders that do not go on, More is true when there are
+	// more.
+	Stuck []api.Transaction
+	More  bool
+	// States are the orders by state, and Rates how many came into some states in
+	// the last full minute.
+	States []counted
+	Rates  []counted
+	// Minutes is how long the plot is, Spans what may be chosen.
+	Minutes int
+	Spans   []int
+	Plots   []plot
+}
+
+// counted is a number with its name.
+type counted struct {
+	Name string
+	N    int64
+}
+
+// states of an order, as they come after one another.
+var states = [...]string{api.OrderPending, api.OrderPlaced, api.OrderPaid, api.OrderClosing,
+	api.OrderRefused, api.OrderCancelled}
+
+// spans are the lengths of plots, in minutes.
+var spans = [...]int{60, 180, 720, api.MaxTally}
+
+func (v *visit) showOverview() error {
+	d := dashboard{Minutes: 180, Spans: spans[:]}
+	if n, err := strconv.Atoi(v.r.URL.Query().Get("minutes")); err == nil && slices.Contains(spans[:], n) {
+		d.Minutes = n
+	}
+	if err := v.get("/overview?minutes="+strconv.Itoa(d.Minutes), &d.overview); err != nil {
+		return err
+	}
+	var stuck api.TransactionList
+	if err := v.get("/transactions?stuck=true&limit="+strconv.Itoa(maxStuck), &stuck); err != nil {
+		d.Notes = append(d.Notes, "stuck orders can't be asked for: "+err.Error())
+	}
+	d.Stuck, d.More = stuck.Transactions, stuck.Next != ""
+	if len(d.Audit) > 0 && string(d.Audit) != "null" {
+		d.Verdict = &verdict{}
+		if err := json.Unmarshal(d.Audit, d.Verdict); err != nil {
+			return err
+		}
+	}
+	for _, state := range states {
+		d.States = append(d.States, counted{state, d.Orders.States[state]})
+	}
+	last := d.At - d.At%api.Time(time.Minute) - api.Time(time.Minute)
+	rate := map[string]int64{}
+	for _, m := range d.Orders.Minutes {
+		if m.At == last {
+			rate = m.Entered
+		}
+	}
+	for _, state := range []string{api.OrderPending, api.OrderPlaced, api.OrderPaid} {
+		d.Rates = append(d.Rates, counted{state, rate[state]})
+	}
+	d.Plots = plots(&d.Orders, d.At, d.Minutes)
+	return v.show(http.StatusOK, view{Page: "overview", Title: "Overview", Reload: refreshEvery, D: &d})
+}
+
+// search leads to the page that a word is about.
+func (v *visit) search() error {
+	word := strings.TrimSpace(v.r.URL.Query().Get("q"))
+	to := func(page, name, value string) error {
+		return v.goTo(Prefix + "/" + page + "?" + url.Values{name: {value}}.Encode())
+	}
+	switch {
+	case word == "":
+		return v.goTo(Prefix)
+	case strings.HasPrefix(word, api.PrefixOrder+"_"):
+		return v.goTo(Prefix + "/transactions/" + url.PathEscape(word))
+	case strings.HasPrefix(word, api.PrefixUser+"_"):
+		return to("transactions", "user", word)
+	case strings.Contains(word, "@"):
+		var u api.User
+		if err := v.get("/users/"+url.PathEscape(word), &u); err != nil {
+			return err
+		}
+		return to("transactions", "user", u.ID)
+	}
+	return to("transactions", "sku", word)
+}

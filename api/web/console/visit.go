@@ -1,0 +1,257 @@
+package console
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"ordo/api"
+	"ordo/api/web/call"
+)
+
+// Cookies. None of them can be read by a script, goes along with a request of
+// another site, or to another page than the console's.
+const (
+	cookieToken = "ordo-console"
+	cookieForm  = "ordo-console-form"
+	// tokenAge is how long a login lasts.
+	tokenAge = 12 * time.Hour
+)
+
+// visit is one request for a page, and who sends it.
+type visit struct {
+	s *Server
+	w http.ResponseWriter
+	r *http.Request
+	// token is the admin token, or the session of an admin or supporter; empty
+	// for who has not logged in.
+	token string
+	// key makes this browser's forms its own.
+	key string
+	// form is what was posted.
+	form url.Values
+}
+
+func (s *Server) visit(w http.ResponseWriter, r *http.Request) *visit {
+	v := &visit{s: s, w: w, r: r, form: url.Values{}}
+	v.token = v.cookie(cookieToken)
+	if v.key = v.cookie(cookieForm); len(v.key) != len(rand.Text()) {
+		v.key = rand.Text()
+		v.setCookie(cookieForm, v.key, 0)
+	}
+	return v
+}
+
+func (s *Server) cookieName(name string) string {
+	if s.Secure {
+		return "__Secure-" + name
+	}
+	return name
+}
+
+func (v *visit) cookie(name string) string {
+	c, err := v.r.Cookie(v.s.cookieName(name))
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// setCookie sets a cookie for so long; 0 until the browser is closed, and less
+// to remove it.
+func (v *visit) setCookie(name, value string, age time.Duration) {
+	http.SetCookie(v.w, &http.Cookie{Name: v.s.cookieName(name), Value: value, Path: Prefix,
+		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: v.s.Secure,
+		MaxAge: int(age.Seconds())})
+}
+
+// formToken is what a form of this visitor's pages must bring with it: only who
+// has seen one of them can know it, and it ends with the login.
+func (v *visit) formToken() string {
+	mac := hmac.New(sha256.New, []byte(v.key))
+	mac.Write([]byte(v.token))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// readForm reads what is posted, and refuses what no page of this visitor sent.
+func (v *visit) readForm() error {
+	if v.r.Method != http.MethodPost {
+		return nil
+	}
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, MaxForm)
+	if err := v.r.ParseForm(); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return &call.Problem{Status: http.StatusRequestEntityTooLarge, Code: api.CodeTooLarge,
+				Detail: "The form is too large."}
+		}
+		return &call.Problem{Status: http.StatusBadRequest, Code: api.CodeInvalid,
+			Detail: "The form can't be read."}
+	}
+	v.form = v.r.PostForm
+	if !hmac.Equal([]byte(v.form.Get("csrf")), []byte(v.formToken())) {
+		return &call.Problem{Status: http.StatusForbidden, Code: "form",
+			Detail: "The form is too old, or comes from elsewhere. Go back, load the page again and try again."}
+	}
+	return nil
+}
+
+// value is a field as it was written, without space around it.
+func (v *visit) value(name string) string { return strings.TrimSpace(v.form.Get(name)) }
+
+// here is the address of the page, as a form may send the browser back to.
+func (v *visit) here() string {
+	q := v.r.URL.Query()
+	q.Del("note")
+	return address(v.r.URL.EscapedPath(), q)
+}
+
+// address is a path with a query, if there is one.
+func address(path string, q url.Values) string {
+	if len(q) == 0 {
+		return path
+	}
+	return path + "?" + q.Encode()
+}
+
+// ownPath is to when it is an address of the console, and else its first page.
+func ownPath(to string) string {
+	u, err := url.Parse(to)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" ||
+		u.Path != Prefix && !strings.HasPrefix(u.Path, Prefix+"/") ||
+		strings.ContainsAny(u.Path, "\\\r\n\t") {
+		return Prefix + "/"
+	}
+	u.Fragment = ""
+	return address(u.EscapedPath(), u.Query())
+}
+
+// goTo sends the browser on to a page of the console.
+func (v *visit) goTo(to string) error {
+	v.w.Header().Set("Location", ownPath(to))
+	v.w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// notes are what a page may say was just done, by the word in its address.
+var notes = map[string]string{
+	"retried":   "Asked for again.",
+	"settled":   "Settled with the participants.",
+	"equal":     "Order and participants say the same; nothing was to be settled.",
+	"cancelled": "The order is cancelled, or will be once its payment is closed.",
+}
+
+// goNoted is goTo a page that says what was done.
+func (v *visit) goNoted(to, note string) error {
+	u, err := url.Parse(ownPath(to))
+	if err != nil {
+		return v.goTo(Prefix)
+	}
+	q := u.Query()
+	q.Set("note", note)
+	return v.goTo(address(u.EscapedPath(), q))
+}
+
+func mustLogin() error {
+	return &call.Problem{Status: http.StatusUnauthorized, Code: api.CodeUnauthorized}
+}
+
+// get asks the admin API.
+func (v *visit) get(path string, into any) error {
+	return v.call(call.Call{Method: http.MethodGet, Path: path}, into)
+}
+
+// post sends something to the admin API.
+func (v *visit) post(path string, body, into any) error {
+	return v.call(call.Call{Method: http.MethodPost, Path: path, Body: body}, into)
+}
+
+func (v *visit) call(c call.Call, into any) error {
+	c.Path = "/admin/v1" + c.Path
+	c.Header = append(c.Header, "Authorization", "Bearer "+v.token)
+	return v.s.api.Do(v.r, c, into)
+}
+
+// fail answers with what went wrong: the page to log in, or one that says what
+// it was, with the status that the API has for it.
+func (v *visit) fail(err error) {
+	p := call.Refused(err)
+	if p == nil {
+		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", err)
+		p = &call.Problem{Status: http.StatusInternalServerError, Code: api.CodeInternal,
+			Detail: "The page failed; the log says why."}
+	}
+	if p.Code == api.CodeUnauthorized {
+		if v.token != "" {
+			v.setCookie(cookieToken, "", -time.Second)
+		}
+		_ = v.goTo(Prefix + "/login?" + url.Values{"next": {v.here()}}.Encode()) // never fails
+		return
+	}
+	page := view{Page: "error", Title: http.StatusText(p.Status), D: p}
+	if err := v.show(p.Status, page); err != nil {
+		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", err)
+		http.Error(v.w, page.Title, p.Status)
+	}
+}
+
+func (v *visit) showLogin() error { return v.loginPage(http.StatusOK, nil) }
+
+func (v *visit) loginPage(status int, bad []string) error {
+	next := v.r.URL.Query().Get("next")
+	if v.form.Has("next") {
+		next = v.form.Get("next")
+	}
+	return v.show(status, view{Page: "login", Title: "Log in", Bad: bad,
+		D: map[string]string{"Next": ownPath(next), "Email": v.value("email")}})
+}
+
+// login takes the admin token, or the e-mail address and password of an admin or
+// a supporter.
+func (v *visit) login() error {
+	if !v.s.logins.Allow() {
+		return v.loginPage(http.StatusTooManyRequests, []string{"Too many tries; wait a moment."})
+	}
+	token := v.value("token")
+	if token == "" {
+		var made struct{ Token string }
+		err := v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/login",
+			Body: map[string]string{"email": v.value("email"), "password": v.form.Get("password")}}, &made)
+		if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError {
+			return v.loginPage(http.StatusForbidden, []string{"E-mail address or password is wrong."})
+		}
+		if err != nil {
+			return err
+		}
+		token = made.Token
+	}
+	v.token = token
+	err := v.get("/transactions?limit=1", nil)
+	if p := call.Refused(err); p != nil && (p.Status == http.StatusUnauthorized ||
+		p.Status == http.StatusForbidden) {
+		v.token = ""
+		return v.loginPage(http.StatusForbidden, []string{"This token or user may not look in here."})
+	}
+	if err != nil {
+		return err
+	}
+	v.setCookie(cookieToken, token, tokenAge)
+	v.s.Log.Info("console login", "from", v.r.RemoteAddr)
+	return v.goTo(v.form.Get("next"))
+}
+
+func (v *visit) logout() error {
+	if v.token != "" && !strings.HasPrefix(v.token, "adm_") {
+		// A session ends with it; if it can't be ended now, it ends with its time.
+		_ = v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/logout",
+			Header: []string{"Authorization", "Bearer " + v.token}}, nil)
+	}
+	v.setCookie(cookieToken, "", -time.Second)
+	return v.goTo(Prefix + "/login")
+}
