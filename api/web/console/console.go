@@ -115,6 +115,20 @@ func (s *Server) routes() {
 	s.page("GET "+Prefix+"/transactions/{id}", (*visit).showTransaction, operators)
 	s.page("POST "+Prefix+"/transactions/{id}", (*visit).actOnTransaction, operators)
 	s.page("GET "+Prefix+"/search", (*visit).search, operators)
+	s.page("GET "+Prefix+"/dead", (*visit).listDead, operators)
+	s.page("GET "+Prefix+"/dead/{actor}/{n}", (*visit).showLetter, operators)
+	s.page("POST "+Prefix+"/dead/{actor}/{n}", (*visit).settleLetter, operators)
+	s.page("GET "+Prefix+"/stock", (*visit).showStock, operators)
+	s.page("POST "+Prefix+"/stock", (*visit).changeStock, operators)
+	s.page("GET "+Prefix+"/payments", (*visit).listPayments, operators)
+	s.page("GET "+Prefix+"/payments/log", (*visit).listPayLog, operators)
+	s.page("GET "+Prefix+"/payments/incidents", (*visit).listIncidents, operators)
+	s.page("GET "+Prefix+"/refunds", (*visit).listRefunds, operators)
+	s.page("POST "+Prefix+"/refunds", (*visit).refundOrder, operators)
+	s.page("GET "+Prefix+"/refunds/{id}", (*visit).showRefund, operators)
+	s.page("POST "+Prefix+"/refunds/{id}", (*visit).decideRefund, operators)
+	s.page("GET "+Prefix+"/audit", (*visit).showAudit, operators)
+	s.page("GET "+Prefix+"/journal", (*visit).listJournal, operators)
 	s.mux.HandleFunc("GET "+Prefix+"/assets/{version}/{name}", s.asset)
 	s.mux.Handle("GET "+Prefix, http.RedirectHandler(Prefix+"/", http.StatusSeeOther))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -208,6 +222,8 @@ type view struct {
 	// Note says what was just done, Bad what went wrong.
 	Note string
 	Bad  []string
+	// Ask is what must be answered before something is done.
+	Ask *question
 	// Reload is after how many seconds the page looks again; 0 for never.
 	Reload int
 	// D is the page's own.
@@ -216,7 +232,7 @@ type view struct {
 
 // show answers with a page. Pages are never kept.
 func (v *visit) show(status int, p view) error {
-	p.User, p.Form, p.Here = v.token != "", v.formToken(), v.here()
+	p.User, p.Form, p.Here, p.Ask = v.token != "", v.formToken(), v.here(), v.question
 	if p.Note == "" {
 		p.Note = notes[v.r.URL.Query().Get("note")]
 	}

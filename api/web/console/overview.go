@@ -3,10 +3,8 @@ package console
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"ordo/api"
@@ -46,6 +44,15 @@ type verdict struct {
 	Deviations int64    `json:"deviations"`
 	Error      string   `json:"error"`
 	Damaged    []string `json:"damaged"`
+}
+
+// verdict is nil where there is no audit.
+func (o *overview) verdict() (*verdict, error) {
+	if len(o.Audit) == 0 || string(o.Audit) == "null" {
+		return nil, nil
+	}
+	v := &verdict{}
+	return v, json.Unmarshal(o.Audit, v)
 }
 
 // dashboard is the first page.
@@ -93,11 +100,9 @@ func (v *visit) showOverview() error {
 		d.Notes = append(d.Notes, "stuck orders can't be asked for: "+err.Error())
 	}
 	d.Stuck, d.More = stuck.Transactions, stuck.Next != ""
-	if len(d.Audit) > 0 && string(d.Audit) != "null" {
-		d.Verdict = &verdict{}
-		if err := json.Unmarshal(d.Audit, d.Verdict); err != nil {
-			return err
-		}
+	var err error
+	if d.Verdict, err = d.verdict(); err != nil {
+		return err
 	}
 	for _, state := range states {
 		d.States = append(d.States, counted{state, d.Orders.States[state]})
@@ -114,27 +119,4 @@ func (v *visit) showOverview() error {
 	}
 	d.Plots = plots(&d.Orders, d.At, d.Minutes)
 	return v.show(http.StatusOK, view{Page: "overview", Title: "Overview", Reload: refreshEvery, D: &d})
-}
-
-// search leads to the page that a word is about.
-func (v *visit) search() error {
-	word := strings.TrimSpace(v.r.URL.Query().Get("q"))
-	to := func(page, name, value string) error {
-		return v.goTo(Prefix + "/" + page + "?" + url.Values{name: {value}}.Encode())
-	}
-	switch {
-	case word == "":
-		return v.goTo(Prefix)
-	case strings.HasPrefix(word, api.PrefixOrder+"_"):
-		return v.goTo(Prefix + "/transactions/" + url.PathEscape(word))
-	case strings.HasPrefix(word, api.PrefixUser+"_"):
-		return to("transactions", "user", word)
-	case strings.Contains(word, "@"):
-		var u api.User
-		if err := v.get("/users/"+url.PathEscape(word), &u); err != nil {
-			return err
-		}
-		return to("transactions", "user", u.ID)
-	}
-	return to("transactions", "sku", word)
 }

@@ -45,7 +45,8 @@ func (s *Server) funcs() template.FuncMap {
 		"verb":   verb,
 		"clock":  func(t api.Time) string { return t.Std().UTC().Format("15:04:05.000") },
 		"hours":  func(minutes int) string { return fmt.Sprintf("%d h", minutes/60) },
-		"joined": strings.Join,
+		"joined": strings.Join, "masked": api.MaskText,
+		"isorder": func(id string) bool { return strings.HasPrefix(id, api.PrefixOrder+"_") },
 	}
 }
 

@@ -36,6 +36,8 @@ type visit struct {
 	key string
 	// form is what was posted.
 	form url.Values
+	// question is what the page asks before something is done.
+	question *question
 }
 
 func (s *Server) visit(w http.ResponseWriter, r *http.Request) *visit {
@@ -141,10 +143,15 @@ func (v *visit) goTo(to string) error {
 
 // notes are what a page may say was just done, by the word in its address.
 var notes = map[string]string{
-	"retried":   "Asked for again.",
+	"retried":   "Asked for again, or handled again.",
 	"settled":   "Settled with the participants.",
 	"equal":     "Order and participants say the same; nothing was to be settled.",
 	"cancelled": "The order is cancelled, or will be once its payment is closed.",
+	"dismissed": "Dismissed.",
+	"stock":     "The stock is changed.",
+	"refunded":  "The refund is under way.",
+	"grant":     "Granted: the money is on its way.",
+	"deny":      "Denied.",
 }
 
 // goNoted is goTo a page that says what was done.
