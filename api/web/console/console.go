@@ -35,7 +35,7 @@ const (
 	MaxForm = 64 << 10
 	// assetAge is how long browsers keep what never changes under its name.
 	assetAge = 365 * 24 * time.Hour
-	// loginsPerSecond is how many tries to log in this process takes, and ten
+	// loginsPerSecond is how many tries to log in may fail in this process, and ten
 	// times as many at once.
 	loginsPerSecond = 1
 )

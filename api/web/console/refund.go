@@ -35,9 +35,6 @@ func (v *visit) listRefunds() error { return v.refundsPage(http.StatusOK, nil) }
 func (v *visit) refundsPage(status int, bad []string) error {
 	d := refunds{State: v.query("state"), Order: v.query("order"), User: v.query("user"),
 		States: refundStates[:], Key: rand.Text(), Wish: v.form}
-	if key := v.value("key"); key != "" {
-		d.Key = key
-	}
 	ask := v.asked("state", "order", "user")
 	if len(ask) == 0 && !v.r.URL.Query().Has("state") {
 		d.State = api.RefundAsked

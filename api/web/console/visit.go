@@ -126,7 +126,7 @@ func address(path string, q url.Values) string {
 func ownPath(to string) string {
 	u, err := url.Parse(to)
 	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" ||
-		u.Path != Prefix && !strings.HasPrefix(u.Path, Prefix+"/") ||
+		u.Path != Prefix && !strings.HasPrefix(u.Path, Prefix+"/") || strings.Contains(u.Path, "/.") ||
 		strings.ContainsAny(u.Path, "\\\r\n\t") {
 		return Prefix + "/"
 	}
@@ -222,7 +222,7 @@ func (v *visit) loginPage(status int, bad []string) error {
 // login takes the admin token, or the e-mail address and password of an admin or
 // a supporter.
 func (v *visit) login() error {
-	if !v.s.logins.Allow() {
+	if v.s.logins.Tokens() < 1 {
 		return v.loginPage(http.StatusTooManyRequests, []string{"Too many tries; wait a moment."})
 	}
 	token := v.value("token")
@@ -231,6 +231,7 @@ func (v *visit) login() error {
 		err := v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/login",
 			Body: map[string]string{"email": v.value("email"), "password": v.form.Get("password")}}, &made)
 		if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError {
+			v.s.logins.Allow()
 			return v.loginPage(http.StatusForbidden, []string{"E-mail address or password is wrong."})
 		}
 		if err != nil {
@@ -243,6 +244,7 @@ func (v *visit) login() error {
 	if p := call.Refused(err); p != nil && (p.Status == http.StatusUnauthorized ||
 		p.Status == http.StatusForbidden) {
 		v.token = ""
+		v.s.logins.Allow()
 		return v.loginPage(http.StatusForbidden, []string{"This token or user may not look in here."})
 	}
 	if err != nil {
