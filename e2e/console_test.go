@@ -269,7 +269,7 @@ func tryConsoleCancel(t *testing.T, p *process) {
 	for _, secret := range []string{"Ada", sender.Phone, sender.City} {
 		w.lacks(secret)
 	}
-	w.press("Cancel order").sees(422, "reason")
+	w.press("Cancel order").sees(422, "A reason is needed")
 	w.fill("Reason", "asked for by phone").press("Cancel order").sees(200, "asked for by phone")
 	if got := s.order(o.ID); got.State != api.OrderPlaced {
 		t.Errorf("cancelled before it was confirmed: %s", got.State)

@@ -114,9 +114,8 @@ func (v *visit) showOverview() error {
 			rate = m.Entered
 		}
 	}
-	for _, state := range []string{api.OrderPending, api.OrderPlaced, api.OrderPaid} {
-		d.Rates = append(d.Rates, counted{state, rate[state]})
-	}
+	d.Rates = []counted{{"Submitted", rate[api.OrderPending]}, {"Placed", rate[api.OrderPlaced]},
+		{"Paid", rate[api.OrderPaid]}}
 	d.Plots = plots(&d.Orders, d.At, d.Minutes)
 	return v.show(http.StatusOK, view{Page: "overview", Title: "Overview", Reload: refreshEvery, D: &d})
 }

@@ -34,8 +34,10 @@ func (r raw) String() string {
 func (s *Server) funcs() template.FuncMap {
 	return template.FuncMap{
 		"asset": func(name string) string { return Prefix + "/assets/" + s.version + "/" + name },
-		"tab":   func(v view, page, to, name string) tab { return tab{to, name, v.Page == page} },
-		"when":  when, "iso": iso, "took": took, "number": number, "size": size,
+		"tab": func(v view, page, to, name string) tab {
+			return tab{to, name, v.Page == page || sections[v.Page] == page}
+		},
+		"when": when, "iso": iso, "took": took, "number": number, "size": size,
 		"link": link, "pretty": func(v any) string { return raw(api.Raw(v)).String() },
 		"json": func(r json.RawMessage) string { return raw(r).String() },
 		"first": func(text string) string {
@@ -43,6 +45,8 @@ func (s *Server) funcs() template.FuncMap {
 			return line
 		},
 		"verb":   verb,
+		"rate":   func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/60) },
+		"short":  func(t api.Time) string { return t.Std().UTC().Format("15:04") },
 		"clock":  func(t api.Time) string { return t.Std().UTC().Format("15:04:05.000") },
 		"hours":  func(minutes int) string { return fmt.Sprintf("%d h", minutes/60) },
 		"joined": strings.Join, "masked": api.MaskText,
@@ -58,6 +62,10 @@ func verb(subject string) string {
 	}
 	return words[len(words)-1]
 }
+
+// sections are the pages that belong below another one in the navigation.
+var sections = map[string]string{"transaction": "transactions", "letter": "dead",
+	"incidents": "payments", "paylog": "payments", "refund": "refunds"}
 
 // tab is a link of the navigation.
 type tab struct {

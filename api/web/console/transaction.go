@@ -25,17 +25,10 @@ type filters struct {
 }
 
 func (v *visit) listTransactions() error {
-	q := v.r.URL.Query()
-	d := filters{State: q.Get("state"), User: strings.TrimSpace(q.Get("user")),
-		SKU: strings.TrimSpace(q.Get("sku")), Older: strings.TrimSpace(q.Get("older")),
-		Stuck: q.Get("stuck") != "", States: states[:]}
+	d := filters{State: v.query("state"), User: v.query("user"), SKU: v.query("sku"),
+		Older: v.query("older"), Stuck: v.query("stuck") != "", States: states[:]}
 	page := view{Page: "transactions", Title: "Transactions", D: &d}
-	ask := url.Values{"limit": {strconv.Itoa(pageSize)}, "cursor": {q.Get("cursor")}}
-	for name, value := range map[string]string{"state": d.State, "user": d.User, "sku": d.SKU} {
-		if value != "" {
-			ask.Set(name, value)
-		}
-	}
+	ask := v.asked("state", "user", "sku")
 	if d.Stuck {
 		ask.Set("stuck", "true")
 	}
@@ -48,19 +41,15 @@ func (v *visit) listTransactions() error {
 		ask.Set("older", strconv.FormatInt(int64(older/time.Second), 10))
 	}
 	var list api.TransactionList
-	if err := v.get("/transactions?"+ask.Encode(), &list); err != nil {
-		p := call.Refused(err)
-		if p == nil || p.Code != api.CodeInvalid {
-			return err
-		}
-		page.Bad = []string{p.Detail + " " + p.Place}
+	next, err := v.list("/transactions", ask, &list)
+	if p := call.Refused(err); p != nil && p.Code == api.CodeInvalid {
+		page.Bad = []string{sentence(p)}
 		return v.show(p.Status, page)
 	}
-	d.Items = list.Transactions
-	if list.Next != "" {
-		q.Set("cursor", list.Next)
-		d.Next = address(v.r.URL.EscapedPath(), q)
+	if err != nil {
+		return err
 	}
+	d.Items, d.Next = list.Transactions, next(list.Next)
 	return v.show(http.StatusOK, page)
 }
 
@@ -120,68 +109,69 @@ type letter struct {
 // transaction is the page of an order.
 type transaction struct {
 	timeline
-	// Open is true while a step or an effect waits, or a letter is open, and Over
-	// once the order can't be cancelled any more.
+	// Open is true while a step waits or a letter is open, and Over once the order
+	// can't be cancelled any more.
 	Open, Over bool
-	// Ask is what is to be confirmed; empty when nothing is.
-	Ask, Reason string
+	Reason     string
 }
 
-// actions are what can be done about an order, by the name of the button.
-var actions = map[string]struct{ path, note string }{
-	"retry":  {"/transactions/%s/retry", "retried"},
-	"settle": {"/transactions/%s/settle", "settled"},
-	"cancel": {"/orders/%s/cancel", "cancelled"},
+// actions are what can be done about an order, by the name of the button: where
+// the admin API has it, the question that is asked first, and the note after it.
+var actions = map[string]struct{ path, ask, note string }{
+	"retry": {"/transactions/%s/retry", "Ask again for every step that was not answered, " +
+		"and have the order's dead letters handled again?", "retried"},
+	"settle": {"/transactions/%s/settle", "Compare with all participants, " +
+		"and have the order follow what they say?", "settled"},
+	"cancel": {"/orders/%s/cancel", "Cancel the order, and give back all that it holds?",
+		"cancelled"},
 }
 
-func (v *visit) showTransaction() error { return v.transactionPage(http.StatusOK, "", nil) }
+func (v *visit) showTransaction() error { return v.transactionPage(http.StatusOK, nil) }
 
-// transactionPage shows the order, with an action to be confirmed, or with what
-// was wrong with it.
-func (v *visit) transactionPage(status int, ask string, bad []string) error {
-	id := v.r.PathValue("id")
-	d := transaction{Ask: ask, Reason: v.value("reason")}
-	if err := v.get("/transactions/"+url.PathEscape(id), &d.timeline); err != nil {
+func (v *visit) transactionPage(status int, bad []string) error {
+	d := transaction{Reason: v.value("reason")}
+	if err := v.get("/transactions/"+url.PathEscape(v.r.PathValue("id")), &d.timeline); err != nil {
 		return err
 	}
 	d.Open = slices.ContainsFunc(d.Steps, func(s step) bool { return s.Open() }) ||
 		slices.ContainsFunc(d.Letters, func(l letter) bool { return l.State == "open" })
 	d.Over = !slices.Contains([]string{api.OrderPending, api.OrderPlaced}, d.Order.State)
 	page := view{Page: "transaction", Title: "Transaction", Bad: bad, D: &d}
-	if d.Open && ask == "" && len(bad) == 0 {
+	if d.Open && v.question == nil && len(bad) == 0 {
 		page.Reload = refreshEvery
 	}
 	return v.show(status, page)
 }
 
-// actOnTransaction does what was asked for once it is confirmed.
+// actOnTransaction is row M7.
 func (v *visit) actOnTransaction() error {
 	name := v.value("action")
 	act, known := actions[name]
-	switch {
-	case !known:
-		return v.showTransaction()
-	case v.value("reason") == "":
-		return v.transactionPage(http.StatusUnprocessableEntity, "",
-			[]string{"A reason is needed: it is kept in the journal."})
-	case v.value("confirmed") == "":
-		return v.transactionPage(http.StatusOK, name, nil)
+	if !known {
+		return notFound()
 	}
-	var settled struct{ Found []api.FoundStep }
+	var out struct {
+		Found []api.FoundStep
+		Steps []string
+		Open  int
+	}
 	path := strings.Replace(act.path, "%s", url.PathEscape(v.r.PathValue("id")), 1)
-	err := v.post(path, map[string]string{"reason": v.value("reason")}, &settled)
-	if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError &&
-		p.Code != api.CodeUnauthorized && p.Code != api.CodeNotFound {
-		return v.transactionPage(p.Status, "", []string{sentence(p)})
-	}
-	if err != nil {
+	a := action{Ask: act.ask, Yes: "Yes, " + name, Into: &out, Call: call.Call{
+		Method: http.MethodPost, Path: path, Body: map[string]string{"reason": v.value("reason")}}}
+	done, err := v.do(&a, v.transactionPage)
+	switch {
+	case !done:
 		return err
+	case out.Open > 0:
+		text := "Dead letters that failed again, and stay open: " + number(out.Open) + "."
+		if len(out.Steps) > 0 {
+			text = "Asked again for " + strings.Join(out.Steps, ", ") + ". " + text
+		}
+		return v.transactionPage(http.StatusConflict, []string{text})
+	case name == "settle" && len(out.Found) == 0:
+		return v.goNoted(v.r.URL.EscapedPath(), "equal")
 	}
-	note := act.note
-	if name == "settle" && len(settled.Found) == 0 {
-		note = "equal"
-	}
-	return v.goNoted(v.r.URL.EscapedPath(), note)
+	return v.goNoted(v.r.URL.EscapedPath(), act.note)
 }
 
 // sentence is a refusal in a sentence, with its code.
