@@ -178,12 +178,9 @@ func listLetters(v *View, body []byte) (any, error) {
 	if q.N > 0 {
 		before, q.Limit = q.N+1, 1
 	}
-	from := int64(0)
-	if q.Contains != "" {
-		if err := v.Row(`SELECT coalesce(max(n), 0) FROM _dead`).Scan(&from); err != nil {
-			return nil, err
-		}
-		from -= api.MaxSearched
+	after, err := searchedAfter(v, q.Contains)
+	if err != nil {
+		return nil, err
 	}
 	list := api.LetterList{Letters: []api.Letter{}}
 	err = v.Each(func(r Row) error {
@@ -207,11 +204,21 @@ func listLetters(v *View, body []byte) (any, error) {
 	}, `SELECT `+letterColumns+` FROM _dead
 		WHERE n < ?1 AND n > ?4 AND (?2 = '' OR state = ?2)
 			AND (?5 = '' OR instr(body, ?5) OR instr(subject, ?5) OR instr(id, ?5))
-		ORDER BY n DESC LIMIT +?3`, before, q.State, q.Size()+1, from, q.Contains)
+		ORDER BY n DESC LIMIT +?3`, before, q.State, q.Size()+1, after, q.Contains)
 	if q.N > 0 {
 		list.Next = ""
 	}
 	return list, err
+}
+
+// searchedAfter is the number of the last letter that a search does not look at; 0
+// when nothing is searched.
+func searchedAfter(v *View, text string) (n int64, err error) {
+	if text == "" {
+		return 0, nil
+	}
+	err = v.Row(`SELECT coalesce(max(n), 0) FROM _dead`).Scan(&n)
+	return n - api.MaxSearched, err
 }
 
 // parseCursor reads the number of the last letter of the page before.

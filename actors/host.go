@@ -164,19 +164,6 @@ func (h *Host) disown(err error) {
 	}
 }
 
-// askLocal answers an edge of the same process. A fault is logged here.
-func (h *Host) askLocal(name string, q, into any) error {
-	if name == api.EndpointStatus {
-		return put(into, h.ActorStatus(context.Background()))
-	}
-	err := h.engine.AskInto(name, q, into)
-	if err != nil && api.AsError(err) == nil {
-		h.log.Error("query failed", "query", name, "err", err)
-		return api.Refuse(api.CodeInternal, "the query failed")
-	}
-	return err
-}
-
 // publishFailed has the publisher send again what was not stored.
 func (h *Host) publishFailed(m *nats.Msg, err error) {
 	if h.pub == nil || !h.pub.failed(m, err) {
@@ -362,7 +349,7 @@ func (h *Host) loop(ctx context.Context) error {
 		}
 		batch = batch[:0]
 		for i := range in {
-			batch = append(batch, deliveryOf(&in[i]))
+			batch = append(batch, DeliveryOf(&in[i]))
 		}
 		if err := h.commit(batch); err != nil {
 			return err

@@ -89,6 +89,19 @@ func (s *server) answer(name string, r micro.Request) {
 	s.log(name, r.Error(string(refusal.Code), refusal.Message, api.Raw(refusal)))
 }
 
+// askLocal answers an edge of the same process. A fault is logged here.
+func (h *Host) askLocal(name string, q, into any) error {
+	if name == api.EndpointStatus {
+		return put(into, h.ActorStatus(context.Background()))
+	}
+	err := h.engine.AskInto(name, q, into)
+	if err != nil && api.AsError(err) == nil {
+		h.log.Error("query failed", "query", name, "err", err)
+		return api.Refuse(api.CodeInternal, "the query failed")
+	}
+	return err
+}
+
 func (s *server) status(r micro.Request) {
 	s.log(api.EndpointStatus, r.Respond(api.Raw(s.h.ActorStatus(context.Background()))))
 }

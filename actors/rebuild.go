@@ -167,7 +167,7 @@ func (t *Target) replay(ctx context.Context, h *bus.History, e *Engine, r *Rebui
 				break
 			}
 			next++
-			batch = append(batch, deliveryOf(m))
+			batch = append(batch, DeliveryOf(m))
 		}
 		r.Messages += int64(len(batch))
 		_, err := e.Apply(t.Live.Anchor.Created, batch)
@@ -179,7 +179,8 @@ func (t *Target) replay(ctx context.Context, h *bus.History, e *Engine, r *Rebui
 	return err
 }
 
-func deliveryOf(m *bus.Message) Delivery {
+// DeliveryOf is a message out of a mailbox as an engine takes it.
+func DeliveryOf(m *bus.Message) Delivery {
 	return Delivery{Subject: m.Subject, ID: bus.Identity(m.Header), After: bus.After(m.Header),
 		Seq: m.Seq, At: api.Time(m.At), Body: m.Data}
 }

@@ -160,7 +160,7 @@ func (e *Engine) CatchUp(ctx context.Context, h *bus.History) (n int64, held boo
 	err = h.Read(ctx, a.Seq+1, state.Last, func(in []bus.Message) (bool, error) {
 		batch := make([]Delivery, len(in))
 		for i := range in {
-			batch[i] = deliveryOf(&in[i])
+			batch[i] = DeliveryOf(&in[i])
 		}
 		n += int64(len(batch))
 		_, err := e.Apply(a.Created, batch)

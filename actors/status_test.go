@@ -18,8 +18,13 @@ type (
 	knownSteps  struct{ api.GetSteps }
 )
 
-func (*listEffects) Endpoint() api.Route { return api.Route{Actor: "goods", Verb: api.EndpointEffects} }
-func (*knownSteps) Endpoint() api.Route  { return api.Route{Actor: "goods", Verb: api.EndpointKnown} }
+func (*listEffects) Endpoint() api.Route {
+	return api.Route{Actor: "goods", Verb: api.EndpointEffects}
+}
+
+func (*knownSteps) Endpoint() api.Route {
+	return api.Route{Actor: "goods", Verb: api.EndpointKnown}
+}
 
 // workFor begins an effect about an order.
 type workFor struct {
@@ -121,7 +126,8 @@ func TestLettersContain(t *testing.T) {
 	a.MustEdge("good", &act{})
 	a.Edge("bad-ord_1", &act{Fault: true})
 	a.Edge("bad-2", &act{Fault: true, Wake: "ord_2"})
-	for text, want := range map[string]int{"": 2, "ord_1": 1, "ord_2": 1, "ord_3": 0, "ordo.goods": 2} {
+	for text, want := range map[string]int{"": 2, "ord_1": 1, "ord_2": 1, "ord_3": 0,
+		"ordo.goods": 2} {
 		list := letters(a, api.ListLetters{Contains: text, State: "open"})
 		if len(list.Letters) != want {
 			t.Errorf("%d letters with %q, want %d", len(list.Letters), text, want)

@@ -35,10 +35,12 @@ type Find struct {
 // bounds the time; its end is an error.
 func (e *Edge) Find(ctx context.Context, actor string, f Find, do func(*Message) bool) (
 	cut bool, err error) {
-	opts := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchStartTime(f.From),
-		jetstreamext.GetBatchSubject(cmp.Or(f.Subject, ">")), jetstreamext.GetBatchMaxBytes(findBytes)}
+	p := &finding{js: e.js, stream: MailboxStream(actor), do: do,
+		opts: []jetstreamext.GetBatchOpt{jetstreamext.GetBatchStartTime(f.From),
+			jetstreamext.GetBatchSubject(cmp.Or(f.Subject, ">")),
+			jetstreamext.GetBatchMaxBytes(findBytes)}}
 	for size := min(findFirst, f.Most); f.Most > 0; size = min(findMore, f.Most) {
-		last, n, more, err := e.page(ctx, actor, size, opts, do)
+		last, n, more, err := p.page(ctx, size)
 		if err != nil {
 			return false, fmt.Errorf("bus: find in the stream of %s: %w", actor, err)
 		}
@@ -46,15 +48,23 @@ func (e *Edge) Find(ctx context.Context, actor string, f Find, do func(*Message)
 			return false, nil
 		}
 		f.Most -= n
-		opts[0] = jetstreamext.GetBatchSeq(last + 1)
+		p.opts[0] = jetstreamext.GetBatchSeq(last + 1)
 	}
 	return true, nil
 }
 
+// finding is a Find under way.
+type finding struct {
+	js     jetstream.JetStream
+	stream string
+	do     func(*Message) bool
+	// opts say where the next page begins, first of all.
+	opts []jetstreamext.GetBatchOpt
+}
+
 // page reads some messages, n in all. more is false when do has enough.
-func (e *Edge) page(ctx context.Context, actor string, size int, opts []jetstreamext.GetBatchOpt,
-	do func(*Message) bool) (last uint64, n int, more bool, err error) {
-	batch, err := jetstreamext.GetBatch(ctx, e.js, MailboxStream(actor), size, opts...)
+func (p *finding) page(ctx context.Context, size int) (last uint64, n int, more bool, err error) {
+	batch, err := jetstreamext.GetBatch(ctx, p.js, p.stream, size, p.opts...)
 	if err != nil {
 		return 0, 0, false, err
 	}
@@ -67,7 +77,7 @@ func (e *Edge) page(ctx context.Context, actor string, size int, opts []jetstrea
 			return last, n, false, err
 		}
 		last, n = m.Sequence, n+1
-		more = more && do(&Message{Subject: m.Subject, Header: m.Header, Data: m.Data,
+		more = more && p.do(&Message{Subject: m.Subject, Header: m.Header, Data: m.Data,
 			Seq: m.Sequence, At: m.Time.UnixNano()})
 	}
 	return last, n, more, nil

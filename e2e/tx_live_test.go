@@ -40,7 +40,8 @@ func TestTransactionCommands(t *testing.T) {
 		return strings.Contains(out, "why: goods could not handle the message reserve: ") &&
 			strings.Contains(out, "broken as planned") && strings.Contains(out, "dead letter 1")
 	})
-	if code, out := p.tx("ls", "--stuck"); code != 0 || !strings.Contains(out, o.ID+"  pending  20.00 GBP") ||
+	if code, out := p.tx("ls", "--stuck"); code != 0 ||
+		!strings.Contains(out, o.ID+"  pending  20.00 GBP") ||
 		!strings.Contains(out, "goods.reserve asked since ") || strings.Contains(out, well.ID) {
 		t.Errorf("ls: exit %d: %s", code, out)
 	}

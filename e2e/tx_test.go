@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"ordo/actors"
 	"ordo/actors/actorstest"
 	"ordo/actors/coupon"
@@ -23,6 +25,7 @@ import (
 	"ordo/actors/user"
 	"ordo/actors/wallet"
 	"ordo/api"
+	"ordo/bus"
 )
 
 func domainSpecs() []*actors.Spec {
@@ -154,5 +157,42 @@ func wantDifference(t *testing.T, s actors.Scenario, i int) {
 	}
 	if s.Differs(got) == "" {
 		t.Errorf("%s: message %d is another, and all is as before", s.Actor, i)
+	}
+}
+
+// ACCEPT M7 M9: after its streams were lost an order's life is told from the
+// snapshots taken of that cut, also when the last message of a mailbox is gone.
+func TestTxShowBeginsWithASnapshot(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := serve(t, data).ready()
+	p.shopper().buy(p.onSale(500, 10), 1)
+	p.kill()
+	if err := os.RemoveAll(filepath.Join(data, "nats")); err != nil {
+		t.Fatal(err)
+	}
+	p = serve(t, data).ready()
+	snapped(t, data, bus.ActorNames()...)
+	sku := p.onSale(500, 10)
+	o := p.shopper().buy(sku, 2)
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	crashStreams(t, filepath.Join(data, "nats"), func(js jetstream.JetStream) {
+		s, err := js.Stream(t.Context(), "COUPON")
+		if err == nil { // that of a tick
+			err = s.DeleteMsg(t.Context(), s.CachedInfo().State.LastSeq)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	life := decode[history.Life](t, ordo(t, "tx", "show", "--data", data, "--json", o.ID))
+	wrote := false
+	for _, m := range life.Messages {
+		wrote = wrote || m.Subject == "ordo.goods.0.reserve" && len(m.Wrote) > 0
+	}
+	if !wrote || len(life.Notes) != 0 || life.State != api.OrderPlaced {
+		t.Errorf("state %s, notes %q, messages %s", life.State, life.Notes, api.Raw(life.Messages))
 	}
 }

@@ -4,30 +4,33 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"ordo/actors"
 	"ordo/api"
+	"ordo/bus"
 	"ordo/stores"
 )
 
-// chunk is how many messages of other orders are handled together.
-const chunk = 512
-
-// again handles an actor's stream again on a new file, up to the order's last
-// message, and notes what each of the order's messages sent and wrote.
-func (r *reader) again(ctx context.Context, s jetstream.Stream, actor string,
+// again handles an actor's stream again on a new file, from before the order's
+// first message to its last one, and notes what each of the order's messages sent
+// and wrote. Messages that the actor has not handled yet are left out.
+func (r *reader) again(ctx context.Context, h *bus.History, actor string,
 	mine map[uint64]*Message) (err error) {
-	info := s.CachedInfo()
-	spec := r.spec(actor)
-	if info.State.FirstSeq > 1 || !r.sameStream(ctx, actor, api.TimeOf(info.Created)) {
-		r.note("what %s wrote is not known: its stream does not begin where its file does", actor)
+	if r.files[actor] == "" {
+		return nil // noted
+	}
+	standing, err := actors.ReadStanding(ctx, r.files[actor])
+	if err != nil {
+		return err
+	}
+	a := &replay{reader: r, created: standing.Anchor.Created, mine: mine,
+		scenario: actors.Scenario{Actor: actor, Given: map[string][]map[string]any{}}}
+	if !a.bounds(standing.Anchor.Seq) {
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "ordo-tx-")
@@ -35,26 +38,71 @@ func (r *reader) again(ctx context.Context, s jetstream.Stream, actor string,
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	path := filepath.Join(dir, actor+".db")
-	e, err := actors.OpenEngine(ctx, spec, path)
-	if err != nil {
+	a.path = filepath.Join(dir, actor+".db")
+	if err := a.begin(ctx, h, standing); err != nil {
+		r.note("what %s wrote is not known: %v", actor, err)
+		return nil
+	}
+	if a.engine, err = actors.OpenEngine(ctx, r.spec(actor), a.path); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, e.Close()) }()
-	a := &replay{reader: r, engine: e, created: api.TimeOf(info.Created), path: path,
-		scenario: actors.Scenario{Actor: actor, Given: map[string][]map[string]any{}}, mine: mine}
-	for seq := range mine {
-		a.last = max(a.last, seq)
-	}
-	if err := scan(ctx, s, a.last, func(d *actors.Delivery, _ nats.Header) error {
-		return a.take(ctx, d)
-	}); err != nil {
+	defer func() { err = errors.Join(err, a.engine.Close()) }()
+	if err := a.run(ctx, h); err != nil {
 		return err
 	}
 	if !r.cfg.Export {
 		return nil
 	}
-	return a.export(ctx, spec)
+	return a.export(ctx, r.spec(actor))
+}
+
+// bounds finds the order's first and last message that was handled, of those up to
+// a place; false when there is none.
+func (a *replay) bounds(anchor uint64) bool {
+	a.first = math.MaxUint64
+	for seq := range a.mine {
+		if seq <= anchor {
+			a.first, a.last = min(a.first, seq), max(a.last, seq)
+		}
+	}
+	return a.last > 0
+}
+
+// begin makes the actor's file as it was before the order's first message, from
+// the stream or a snapshot.
+func (a *replay) begin(ctx context.Context, h *bus.History, live *actors.Standing) error {
+	snapshots, err := actors.Snapshots(ctx, a.files[a.scenario.Actor])
+	if err != nil {
+		return err
+	}
+	t := actors.Target{Spec: a.spec(a.scenario.Actor), Live: live, Seq: a.first - 1}
+	_, err = t.At(ctx, h, snapshots, a.path)
+	return err
+}
+
+// run handles the stream from the order's first message to its last one, up to a
+// hole.
+func (a *replay) run(ctx context.Context, h *bus.History) error {
+	next := a.first
+	if err := h.Read(ctx, a.first, a.last, func(in []bus.Message) (bool, error) {
+		for i := range in {
+			if in[i].Seq != next {
+				return false, nil
+			}
+			next++
+			if err := a.take(ctx, actors.DeliveryOf(&in[i])); err != nil {
+				return false, err
+			}
+		}
+		return true, a.flush()
+	}); err != nil {
+		return err
+	}
+	if next <= a.last {
+		a.note("what %s wrote is not known from message %d on, which the stream does not hold",
+			a.scenario.Actor, next)
+	}
+	return a.flush()
 }
 
 func (r *reader) spec(actor string) *actors.Spec {
@@ -62,43 +110,27 @@ func (r *reader) spec(actor string) *actors.Spec {
 	return r.cfg.Specs[i]
 }
 
-// sameStream tells whether the stream is the one that the actor's file is from.
-func (r *reader) sameStream(ctx context.Context, actor string, created api.Time) bool {
-	if r.files[actor] == "" {
-		return true
-	}
-	same := false
-	err := query(ctx, r.files[actor], func(scan func(...any) error) error {
-		var at api.Time
-		err := scan(&at)
-		same = at == created
-		return err
-	}, `SELECT created FROM _actor`)
-	return err == nil && same
-}
-
 // replay is an actor that handles its stream again.
 type replay struct {
 	*reader
-	engine   *actors.Engine
-	created  api.Time
-	path     string
-	last     uint64
-	waiting  []actors.Delivery
-	mine     map[uint64]*Message
-	scenario actors.Scenario
+	engine  *actors.Engine
+	created api.Time
+	path    string
+	// first and last are the order's messages that the actor has handled.
+	first, last uint64
+	waiting     []actors.Delivery
+	mine        map[uint64]*Message
+	scenario    actors.Scenario
 	// before are all rows before the order's first message.
 	before map[string][]map[string]any
 }
 
 // take handles a message: at once when it is the order's, else with others.
-func (a *replay) take(ctx context.Context, d *actors.Delivery) error {
+func (a *replay) take(ctx context.Context, d actors.Delivery) error {
 	m := a.mine[d.Seq]
 	if m == nil {
-		if a.waiting = append(a.waiting, *d); len(a.waiting) < chunk {
-			return nil
-		}
-		return a.flush()
+		a.waiting = append(a.waiting, d)
+		return nil
 	}
 	if err := a.flush(); err != nil {
 		return err
@@ -108,7 +140,7 @@ func (a *replay) take(ctx context.Context, d *actors.Delivery) error {
 			return err
 		}
 	}
-	out, wrote, err := a.engine.Record(a.created, *d)
+	out, wrote, err := a.engine.Record(a.created, d)
 	if err != nil {
 		return err
 	}

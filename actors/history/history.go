@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"ordo/actors"
 	"ordo/api"
 	"ordo/bus"
@@ -28,9 +30,8 @@ import (
 type Config struct {
 	// Data are data directories, which may be in use.
 	Data []string
-	// NATS is the URL of the shop's NATS; empty: the streams are read from a
-	// copy of those in the data directories.
-	NATS string
+	// JS has the shop's streams; nil when they can't be reached.
+	JS jetstream.JetStream
 	// Specs are all domains.
 	Specs []*actors.Spec
 	// Rows is true when the messages shall be handled again, to tell what each

@@ -128,15 +128,7 @@ func (p *transactions) submitted() error {
 		}
 		before = min(before, bound)
 	}
-	query, args := txAll, []any{p.q.SKU, before, api.MaxExamined + 1}
-	switch {
-	case p.q.User != "":
-		query, args = txUser, append(args, p.q.User)
-	case p.q.SKU != "":
-		query = txSKU
-	case p.q.State != "":
-		query, args = txState, append(args, p.q.State)
-	}
+	query, args := p.query(before)
 	last, looked := int64(0), 0
 	err = p.v.Each(func(r actors.Row) error {
 		if p.full() || looked == api.MaxExamined {
@@ -155,6 +147,20 @@ func (p *transactions) submitted() error {
 		err = nil
 	}
 	return err
+}
+
+// query is the statement that looks up the condition which narrows the list most.
+func (p *transactions) query(before int64) (query string, args []any) {
+	args = []any{p.q.SKU, before, api.MaxExamined + 1}
+	switch {
+	case p.q.User != "":
+		return txUser, append(args, p.q.User)
+	case p.q.SKU != "":
+		return txSKU, args
+	case p.q.State != "":
+		return txState, append(args, p.q.State)
+	}
+	return txAll, args
 }
 
 // firstSince is the number of the first order that was submitted at a time or
@@ -189,18 +195,9 @@ type open struct {
 
 // stuck fills the page by order ids, which is the page's cursor.
 func (p *transactions) stuck() error {
-	before := cmp.Or(p.q.Cursor, "~")
-	waiting, err := p.open(txOpen, before, maxStuck+1)
+	waiting, err := p.waiting(cmp.Or(p.q.Cursor, "~"))
 	if err != nil {
 		return err
-	}
-	more := len(waiting) > maxStuck
-	if p.q.Now > 0 { // the longest overdue, when there are more
-		late, err := p.open(txOverdue, p.q.Now.Add(-overdueAfter), maxStuck)
-		if err != nil {
-			return err
-		}
-		waiting = mergeOpen(waiting, late, before, more)
 	}
 	for i, w := range waiting {
 		if i > 0 && (p.full() || i >= maxStuck) {
@@ -220,6 +217,17 @@ func (p *transactions) stuck() error {
 		p.take(&f)
 	}
 	return nil
+}
+
+// waiting are the orders before an id that wait for an answer, or are overdue: of
+// these the longest, when there are more than maxStuck.
+func (p *transactions) waiting(before string) ([]open, error) {
+	all, err := p.open(txOpen, before, maxStuck+1)
+	if err != nil || p.q.Now == 0 {
+		return all, err
+	}
+	late, err := p.open(txOverdue, p.q.Now.Add(-overdueAfter), maxStuck)
+	return mergeOpen(all, late, before, len(all) > maxStuck), err
 }
 
 // open reads orders with the time since which they wait.
@@ -270,20 +278,9 @@ func retry(tx *actors.Tx, m *api.RetryOrder) error {
 	if len(open) == 0 {
 		return api.Refuse(api.CodeNothingToRetry, "all steps of the order have been answered")
 	}
-	o.again = true
-	o.atOnce = o.Reason != nil && o.Reason.Code == api.CodeCancelled
-	slices.SortStableFunc(open, func(a, b api.StepView) int { return placeOf(&a) - placeOf(&b) })
-	asked := api.Retried{Steps: []string{}}
-	for i := range open {
-		w := &open[i]
-		again := redo
-		if w.State == api.StepUndoing {
-			again = undoAgain
-		}
-		if err := again(tx, o, &steps[stepNamed(w.Name)], w.Occurrence); err != nil {
-			return err
-		}
-		asked.Steps = append(asked.Steps, w.Name)
+	asked := api.Retried{}
+	if asked.Steps, err = askAgain(tx, o, open); err != nil {
+		return err
 	}
 	if err := tx.Emit(api.Event{Type: api.EventOrderRetried, Order: o.ID, User: o.User,
 		Data: api.Raw(&api.Intervention{By: m.By, Reason: strings.TrimSpace(m.Reason),
@@ -291,6 +288,25 @@ func retry(tx *actors.Tx, m *api.RetryOrder) error {
 		return err
 	}
 	return tx.Reply(&asked)
+}
+
+// askAgain asks for open steps once more, and answers their names.
+func askAgain(tx *actors.Tx, o *order, open []api.StepView) (names []string, err error) {
+	o.again = true
+	o.atOnce = o.Reason != nil && o.Reason.Code == api.CodeCancelled
+	slices.SortStableFunc(open, func(a, b api.StepView) int { return placeOf(&a) - placeOf(&b) })
+	for i := range open {
+		w := &open[i]
+		again := redo
+		if w.State == api.StepUndoing {
+			again = undoAgain
+		}
+		if err := again(tx, o, &steps[stepNamed(w.Name)], w.Occurrence); err != nil {
+			return nil, err
+		}
+		names = append(names, w.Name)
+	}
+	return names, nil
 }
 
 // placeOf is where a step's turn is when all are asked for again.

@@ -46,25 +46,28 @@ func (d *Difference) String() string {
 // is one. A payment, and the refund of one, may be waiting for the gateway;
 // whoever else was asked has answered, when no message is under way.
 func Differ(own string, f api.FoundStep) (d Difference, ok bool) {
-	payment := strings.HasPrefix(f.Name, "payment.")
-	undone := f.State == api.StepDone || payment && (f.State == api.StepAsked || f.State == closing)
-	waits := payment && (own == api.StepAsked && f.State == api.StepAsked ||
-		own == api.StepUndoing && f.State == closing)
 	switch own {
 	case api.StepAsked, api.StepUndoing:
-		ok = !waits
+		ok = !atGateway(own, f)
 	case api.StepDone:
 		ok = f.State != api.StepDone
 	case api.StepUndone, api.StepRefused:
 		ok = f.State == api.StepDone
 	case "":
-		ok = undone
+		ok = f.State == api.StepDone || f.State == api.StepAsked || f.State == closing
 	}
 	d = Difference{FoundStep: f, Own: own}
 	if d.State == closing {
 		d.State = api.StepUndone
 	}
 	return d, ok
+}
+
+// atGateway tells whether a payment or its refund waits for the gateway, which is
+// how only the payment actor can leave a step.
+func atGateway(own string, f api.FoundStep) bool {
+	return own == api.StepAsked && f.State == api.StepAsked ||
+		own == api.StepUndoing && f.State == closing
 }
 
 // Compare compares all steps of one order, those of the order actor with what

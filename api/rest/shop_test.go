@@ -39,7 +39,7 @@ func textLog(w io.Writer) *slog.Logger {
 // shop is all of it: an embedded NATS, every actor, the stores and the edge on
 // a real HTTP server.
 type shop struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	server *bus.Server
 	js     jetstream.JetStream
@@ -54,7 +54,7 @@ var specs = []func() *actors.Spec{order.Spec, goods.Spec, coupon.Spec, wallet.Sp
 	journal.Spec, payment.Spec, learning.Spec, shipping.Spec}
 
 // newShop starts a shop, of whose edge the configuration may be changed.
-func newShop(t *testing.T, change ...func(*rest.Config)) *shop {
+func newShop(t testing.TB, change ...func(*rest.Config)) *shop {
 	t.Helper()
 	s := &shop{t: t, dir: t.TempDir(), hosts: map[string]*actors.Host{}}
 	s.startNATS()

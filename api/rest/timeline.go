@@ -204,11 +204,7 @@ func (g *gathered) clues() (all []history.Clue) {
 	for i := range g.steps.Steps {
 		st := &g.steps.Steps[i]
 		at("order", st.AskedAt, st.UndoAt, st.AnsweredAt)
-		actor, verb, _ := strings.Cut(st.Name, ".")
-		all = append(all, history.Clue{Actor: actor, At: st.AskedAt, Verb: verb})
-		if st.UndoAt > 0 {
-			all = append(all, history.Clue{Actor: actor, At: st.UndoAt, Verb: st.Verb})
-		}
+		all = append(all, asking(st)...)
 	}
 	for i := range g.refunds.Refunds {
 		r := &g.refunds.Refunds[i]
@@ -221,17 +217,26 @@ func (g *gathered) clues() (all []history.Clue) {
 	for i := range g.events.Entries {
 		at("journal", g.events.Entries[i].At)
 	}
-	for actor, letters := range g.letters {
-		for i := range letters {
-			at(actor, letters[i].At)
+	for _, actor := range bus.ActorNames() {
+		for i := range g.letters[actor] {
+			at(actor, g.letters[actor][i].At)
 		}
-	}
-	for actor, effects := range g.effects {
-		for _, f := range effects {
+		for _, f := range g.effects[actor] {
 			if f.State == "closed" || f.FailedAt > 0 {
 				all = append(all, history.Clue{Actor: actor, At: f.At, Verb: api.VerbOutcome})
 			}
 		}
+	}
+	return all
+}
+
+// asking are the clues to a step's message to its participant, and to that of its
+// undo.
+func asking(st *api.StepView) []history.Clue {
+	actor, verb, _ := strings.Cut(st.Name, ".")
+	all := []history.Clue{{Actor: actor, At: st.AskedAt, Verb: verb}}
+	if st.UndoAt > 0 {
+		all = append(all, history.Clue{Actor: actor, At: st.UndoAt, Verb: st.Verb})
 	}
 	return all
 }

@@ -43,7 +43,7 @@ type transactionsInput struct {
 	User  string `query:"user" maxLength:"64"`
 	SKU   string `query:"sku" maxLength:"64"`
 	Stuck bool   `query:"stuck" doc:"Those with a step that is not answered, or overdue."`
-	Older int64  `query:"older" minimum:"0" maximum:"315360000" doc:"Submitted so many seconds ago; with stuck, asked."`
+	Older int64  `query:"older" minimum:"0" maximum:"315360000" doc:"Seconds since it began."`
 }
 
 // listTransactions is row M7.
@@ -149,17 +149,7 @@ func (s *Server) settleTransaction(ctx context.Context, in *interveneInput) (
 	if err := checkOrderID(in.ID); err != nil {
 		return nil, err
 	}
-	state, all, err := s.differences(ctx, in.ID)
-	if err == nil && len(all) > 0 {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(settlePause):
-		}
-		var again []settle.Difference
-		state, again, err = s.differences(ctx, in.ID)
-		all = slices.DeleteFunc(all, func(d settle.Difference) bool { return !slices.Contains(again, d) })
-	}
+	state, all, err := s.lasting(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +173,23 @@ func (s *Server) settleTransaction(ctx context.Context, in *interveneInput) (
 		return nil, err
 	}
 	return &answer[Settled]{out}, nil
+}
+
+// lasting are the differences that are there twice.
+func (s *Server) lasting(ctx context.Context, order string) (string, []settle.Difference, error) {
+	state, all, err := s.differences(ctx, order)
+	if err != nil || len(all) == 0 {
+		return state, all, err
+	}
+	select {
+	case <-ctx.Done():
+		return "", nil, ctx.Err()
+	case <-time.After(settlePause):
+	}
+	state, again, err := s.differences(ctx, order)
+	return state, slices.DeleteFunc(all, func(d settle.Difference) bool {
+		return !slices.Contains(again, d)
+	}), err
 }
 
 // differences asks for an order's state and steps, and then its participants.

@@ -210,7 +210,8 @@ func TestRetryOfLetters(t *testing.T) {
 	}
 	again := decode[rest.Retried](s.admin("POST", "/admin/v1/transactions/"+o.ID+"/retry",
 		object{"reason": "look again"}).want(200))
-	if again.Open != 1 || again.Letters != 0 || !slices.Equal(again.Steps, []string{"payment.collect"}) {
+	if again.Open != 1 || again.Letters != 0 ||
+		!slices.Equal(again.Steps, []string{"payment.collect"}) {
 		t.Errorf("retried %+v", again)
 	}
 }

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"text/tabwriter"
@@ -75,15 +75,20 @@ func (c *DeadLsCmd) Run(ctx context.Context, t *terminal) error {
 		}
 	}
 	if c.JSON {
-		enc := json.NewEncoder(t.Out)
-		for i := range all {
-			if err := enc.Encode(&all[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printEach(t.Out, all)
 	}
 	return printLetters(t, all)
+}
+
+// printEach prints a line of JSON for each.
+func printEach[T any](w io.Writer, all []T) error {
+	enc := json.NewEncoder(w)
+	for i := range all {
+		if err := enc.Encode(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printLetters(t *terminal, all []listed) error {

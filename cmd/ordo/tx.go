@@ -49,7 +49,7 @@ func (s *TxSource) remote() *Remote { return &Remote{Server: s.Server, AdminToke
 type TxShowCmd struct {
 	TxSource
 	Order  string `arg:"" help:"Id of the order."`
-	NATS   string `help:"With --data: NATS to read the streams from; else a copy of those in the data directory." placeholder:"URL"`
+	NATS   string `help:"With --data: NATS that has the streams; else that of the first directory." placeholder:"URL"`
 	NoRows bool   `help:"With --data: leave out what each message wrote, which takes handling the streams again."`
 	JSON   bool   `name:"json" help:"Print it as JSON."`
 	Export string `help:"With --data: write it as scenarios that actorstest runs." placeholder:"FILE"`
@@ -82,10 +82,21 @@ func (c *TxShowCmd) Run(ctx context.Context, t *terminal) error {
 	return printTimeline(t.Out, &life)
 }
 
-// files tells the order's life from the shop's files.
-func (c *TxShowCmd) files(ctx context.Context, t *terminal) error {
-	life, err := history.Read(ctx, c.Order, history.Config{Data: c.Data, NATS: c.NATS,
-		Specs: specs(), Rows: !c.NoRows, Export: c.Export != ""})
+// files tells the order's life from the shop's files, and its streams where they
+// can be reached.
+func (c *TxShowCmd) files(ctx context.Context, t *terminal) (err error) {
+	cfg := history.Config{Data: c.Data, Specs: specs(), Rows: !c.NoRows, Export: c.Export != ""}
+	s, err := openStreams(ctx, c.Data[0], c.NATS, t.Log)
+	switch {
+	case errors.Is(err, errUnreadable):
+		t.Log.Warn("streams not read", "err", err)
+	case err != nil:
+		return fmt.Errorf("tx: %w", err)
+	default:
+		cfg.JS = s.js
+		defer func() { err = errors.Join(err, s.close()) }()
+	}
+	life, err := history.Read(ctx, c.Order, cfg)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("tx: there is no order %s", c.Order)
 	}

@@ -25,16 +25,20 @@ func (a *TxArgs) Validate() error {
 	return err
 }
 
-// do has it done, and prints the answer, or what say makes of it.
-func (a *TxArgs) do(ctx context.Context, t *terminal, path string, out any,
-	say func() string) error {
+// do has it done.
+func (a *TxArgs) do(ctx context.Context, path string, out any) error {
 	if err := a.ask(ctx, "POST", path, map[string]string{"reason": a.Reason}, out); err != nil {
 		return fmt.Errorf("tx: %w", err)
 	}
+	return nil
+}
+
+// say prints the answer as JSON, or what it means.
+func (a *TxArgs) say(t *terminal, out any, text string) error {
 	if a.JSON {
 		return json.NewEncoder(t.Out).Encode(out)
 	}
-	_, err := fmt.Fprintf(t.Out, "order %s: %s\n", a.Order, say())
+	_, err := fmt.Fprintf(t.Out, "order %s: %s\n", a.Order, text)
 	return err
 }
 
@@ -44,18 +48,18 @@ type TxRetryCmd struct{ TxArgs }
 // Run exits with 1 when a dead letter could not be handled again.
 func (c *TxRetryCmd) Run(ctx context.Context, t *terminal) error {
 	var out rest.Retried
-	err := c.do(ctx, t, "/transactions/"+c.Order+"/retry", &out, func() string {
-		text := fmt.Sprintf("asked again for %s; %d dead letters handled",
-			or(strings.Join(out.Steps, ", "), "nothing"), out.Letters)
-		if out.Open > 0 {
-			text += fmt.Sprintf(", %d failed again and stay open", out.Open)
-		}
-		return text
-	})
-	if err == nil && out.Open > 0 {
-		return errFound
+	if err := c.do(ctx, "/transactions/"+c.Order+"/retry", &out); err != nil {
+		return err
 	}
-	return err
+	text := fmt.Sprintf("asked again for %s; %d dead letters handled",
+		or(strings.Join(out.Steps, ", "), "nothing"), out.Letters)
+	if out.Open > 0 {
+		text += fmt.Sprintf(", %d failed again and stay open", out.Open)
+	}
+	if err := c.say(t, &out, text); err != nil || out.Open == 0 {
+		return err
+	}
+	return errFound
 }
 
 // TxCancelCmd cancels an order.
@@ -64,7 +68,10 @@ type TxCancelCmd struct{ TxArgs }
 // Run implements the command.
 func (c *TxCancelCmd) Run(ctx context.Context, t *terminal) error {
 	var out api.Order
-	return c.do(ctx, t, "/orders/"+c.Order+"/cancel", &out, func() string { return out.State })
+	if err := c.do(ctx, "/orders/"+c.Order+"/cancel", &out); err != nil {
+		return err
+	}
+	return c.say(t, &out, out.State)
 }
 
 // TxSettleCmd has an order and its participants brought together.
@@ -73,10 +80,12 @@ type TxSettleCmd struct{ TxArgs }
 // Run implements the command.
 func (c *TxSettleCmd) Run(ctx context.Context, t *terminal) error {
 	var out rest.Settled
-	return c.do(ctx, t, "/transactions/"+c.Order+"/settle", &out, func() string {
-		if len(out.Differences) == 0 {
-			return "order and participants say the same"
-		}
-		return "to be settled: " + strings.Join(out.Differences, "; ")
-	})
+	if err := c.do(ctx, "/transactions/"+c.Order+"/settle", &out); err != nil {
+		return err
+	}
+	text := "order and participants say the same"
+	if len(out.Differences) > 0 {
+		text = "to be settled: " + strings.Join(out.Differences, "; ")
+	}
+	return c.say(t, &out, text)
 }

@@ -52,13 +52,7 @@ func (c *TxLsCmd) Run(ctx context.Context, t *terminal) error {
 		return fmt.Errorf("tx: %w", err)
 	}
 	if c.JSON {
-		enc := json.NewEncoder(t.Out)
-		for i := range all {
-			if err := enc.Encode(&all[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return printEach(t.Out, all)
 	}
 	w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ORDER\tSTATE\tTOTAL\tSUBMITTED\tWAITS FOR") // w keeps its error
