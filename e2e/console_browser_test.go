@@ -35,7 +35,7 @@ func (b *browser) desk(name string) {
 func TestConsoleBrowser(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	p := serve(t, data).ready()
+	p := serve(t, data, "--submit-deadline", "10m").ready()
 	s := p.shopper()
 	sku := p.onSale(1000, 90)
 	paid, attempt := s.bought(p.till(), sku, 2)

@@ -14,7 +14,7 @@ import (
 func TestConsoleStuck(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	p := serve(t, data).ready()
+	p := serve(t, data, "--submit-deadline", "10m").ready()
 	s := p.shopper()
 	sku := p.onSale(1000, 9)
 	ruleOf(t, data, "goods", `CREATE TRIGGER broken BEFORE INSERT ON hold

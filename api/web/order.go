@@ -129,6 +129,14 @@ func lineNames(o *api.Order) map[string]string {
 	return names
 }
 
+// NameOf is the name of the goods of a refund's line.
+func (p *receipt) NameOf(l api.RefundLine) string {
+	if l.Line >= 0 && l.Line < len(p.Lines) && p.Lines[l.Line].Name != "" {
+		return p.Lines[l.Line].Name
+	}
+	return l.SKU
+}
+
 // readAftermath is what followed a payment.
 func (v *visit) readAftermath(p *receipt) error {
 	var refunds api.RefundList

@@ -210,6 +210,8 @@ type view struct {
 	Tongues     []*tongue
 	// User is true for who has logged in.
 	User bool
+	// Units is how many are in the cart.
+	Units int64
 	// Form is what every form of the page sends with it.
 	Form string
 	// Here is the page's own address, to come back to.
@@ -228,7 +230,7 @@ type view struct {
 // show answers with a page. Pages are each visitor's own and never kept.
 func (v *visit) show(status int, p view) error {
 	p.Lang, p.Tongues, p.User = v.tongue, v.s.tongues, v.session != ""
-	p.Form, p.Here = v.formToken(), v.here()
+	p.Form, p.Here, p.Units = v.formToken(), v.here(), v.countCart()
 	if note := v.r.URL.Query().Get("note"); p.Note == "" && notes[note] {
 		p.Note = v.tongue.text("note." + note)
 	}
