@@ -36,7 +36,7 @@ const (
 
 // browser is a Chromium that a person uses by keyboard alone.
 type browser struct {
-	t    *testing.T
+	t    testing.TB
 	ctx  context.Context
 	url  string
 	mu   sync.Mutex

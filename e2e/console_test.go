@@ -252,7 +252,7 @@ func tryConsoleSearch(t *testing.T, p *process) {
 	w.visit("/console/transactions/" + o.ID)
 	for _, path := range []string{"dead", "stock", "payments", "payments/log", "payments/incidents",
 		"refunds", "audit", "journal"} {
-		w.visit("/console/"+path).sees(200)
+		w.visit("/console/" + path).sees(200)
 	}
 	if n := w.tourOf("/console"); n < 25 {
 		t.Errorf("only %d pages", n)

@@ -17,7 +17,7 @@ import (
 // links, fills in fields by their labels, and presses buttons by their text.
 // Every page that a person sees is checked.
 type person struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	http *http.Client
 	// accept is the language that the browser asks for.

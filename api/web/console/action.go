@@ -34,7 +34,7 @@ type question struct {
 type field struct{ Name, Value string }
 
 // noReason is said to who gave none.
-const noReason = "A reason is needed: it is kept, with your name."
+const noReason = "A reason is needed: it is kept, and shown to who looks later."
 
 // do does what a form asks for, once it has a reason and the question has been
 // answered; done is true then. Until that, and when it is refused, again shows
