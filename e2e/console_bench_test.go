@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,8 +16,9 @@ import (
 )
 
 // BenchmarkConsole opens every page of the console of a shop with as many orders
-// as ORDERS says, 2,000 unless it is set; a third of them is cancelled. A page is
-// to take 100 ms at most with 100,000.
+// as ORDERS says, 2,000 unless it is set; a third of them is cancelled, a third is
+// paid, and of some of those a refund is asked for. A page is to take 100 ms at
+// most with 100,000.
 func BenchmarkConsole(b *testing.B) {
 	total := 2000
 	if n, err := strconv.Atoi(os.Getenv("ORDERS")); err == nil {
@@ -34,12 +36,12 @@ func BenchmarkConsole(b *testing.B) {
 		{"user", "/transactions?user=" + o.User}, {"older", "/transactions?older=1h"},
 		{"order", "/transactions/" + middle}, {"dead", "/dead"}, {"stock", "/stock"},
 		{"ledger", "/stock?sku=" + o.Lines[0].SKU}, {"payments", "/payments"},
-		{"payments-state", "/payments?state=closed"}, {"payments-none", "/payments?state=paid"}, {"payment", "/payments?order=" + middle},
+		{"payments-state", "/payments?state=closed"}, {"payments-paid", "/payments?state=paid"}, {"payment", "/payments?order=" + middle},
 		{"incidents", "/payments/incidents"}, {"paylog", "/payments/log"}, {"refunds", "/refunds"},
 		{"refunds-done", "/refunds?state=done"}, {"audit", "/audit"}, {"journal", "/journal"},
 		{"journal-order", "/journal?order=" + middle},
 		{"journal-type", "/journal?type=" + api.EventOrderRefunded},
-		{"search", "/search?q=x"}} {
+		{"search", "/search?q=T000000001"}, {"search-none", "/search?q=x"}} {
 		b.Run(page[0], func(b *testing.B) {
 			var size int64
 			for b.Loop() {
@@ -86,7 +88,11 @@ func filledShop(b *testing.B, total int) (*process, []string) {
 	each(total/3, func(i int) {
 		_, _, _ = p.admin().call("POST", "/admin/v1/orders/"+ids[3*i]+"/cancel",
 			map[string]string{"reason": "too many"}) // those that it misses stay placed
+		if err := bought(b.Context(), e, ids[3*i+1], i); err != nil {
+			b.Error(err)
+		}
 	})
+	var look struct{ Orders api.Tally }
 	eventually(b, "rest", func() bool {
 		for _, a := range bus.ActorNames() {
 			var st api.ActorStatus
@@ -97,7 +103,36 @@ func filledShop(b *testing.B, total int) (*process, []string) {
 		}
 		return true
 	})
+	p.admin().must("GET", "/admin/v1/overview", nil, &look)
+	b.Logf("orders: %v", look.Orders.States)
 	return p, ids
+}
+
+// bought pays an order as a gateway's notice would, and asks for a refund of every
+// tenth.
+func bought(ctx context.Context, e *bus.Edge, order string, i int) error {
+	var o api.Order
+	var a api.Attempt
+	err := e.Ask(ctx, &api.GetOrder{ID: order}, &o)
+	open := &api.OpenAttempt{ID: api.NewID(api.PrefixPayment), Order: order, User: o.User,
+		Provider: api.PayAlipay, Product: api.ProductPage}
+	if err == nil {
+		err = e.Do(ctx, "open-"+open.ID, open, &a)
+	}
+	if err == nil {
+		err = e.Do(ctx, "trade-"+a.ID, &api.NoteTrade{Trade: api.Trade{Provider: api.PayAlipay,
+			Attempt: a.ID, TradeNo: fmt.Sprintf("T%09d", i), State: api.TradePaid, Amount: a.Amount,
+			PaidAt: api.TimeOf(time.Now())}}, nil)
+	}
+	for err == nil && i%10 == 0 {
+		err = e.Do(ctx, api.NewID("ask"), &api.AskRefund{ID: api.NewID(api.PrefixRefund), Order: order,
+			User: o.User, By: o.User}, nil)
+		if refusal := api.AsError(err); refusal == nil || refusal.Code != api.CodeNotRefundable {
+			break
+		}
+		err = nil // the order does not know of the payment yet
+	}
+	return err
 }
 
 // each does something for 0 to n-1, 64 side by side.

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // listCourses shows the courses with their seats. Row L1.
@@ -14,12 +15,12 @@ func (v *visit) listCourses() error {
 		ask.Set("cursor", cursor)
 	}
 	var list api.CourseList
-	if err := v.get(address("/v1/courses", ask), &list); err != nil {
+	if err := v.get(page.Address("/v1/courses", ask), &list); err != nil {
 		return err
 	}
 	next := ""
 	if list.Next != "" {
-		next = address("/courses", url.Values{"cursor": {list.Next}})
+		next = page.Address("/courses", url.Values{"cursor": {list.Next}})
 	}
 	var all []course
 	for _, c := range list.Courses {

@@ -8,6 +8,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // listOrders shows the visitor's orders, newest first.
@@ -47,9 +48,9 @@ func (v *visit) list(path string, more url.Values, into any) (func(string) strin
 		}
 		q.Del("note")
 		q.Set("cursor", cursor)
-		return address(v.r.URL.EscapedPath(), q)
+		return page.Address(v.r.URL.EscapedPath(), q)
 	}
-	return next, v.get(address(path, ask), into)
+	return next, v.get(page.Address(path, ask), into)
 }
 
 // receipt is the page of an order.

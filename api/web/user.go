@@ -64,9 +64,9 @@ func registerFields() []field {
 // next is where a visitor goes after logging in.
 func (v *visit) next() string {
 	if v.r.Method == http.MethodPost {
-		return ownPath(v.form.Get("next"))
+		return v.s.site.OwnPath(v.form.Get("next"))
 	}
-	return ownPath(v.r.URL.Query().Get("next"))
+	return v.s.site.OwnPath(v.r.URL.Query().Get("next"))
 }
 
 func (v *visit) showLogin() error    { return v.entryPage(http.StatusOK, "login", nil) }

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
-	"slices"
 	"time"
 
 	"ordo/api"
@@ -131,14 +129,3 @@ func (a *reply) Write(b []byte) (int, error) {
 // SetReadDeadline is for the API, which bounds the reading of a body: this one
 // is there already.
 func (a *reply) SetReadDeadline(time.Time) error { return nil }
-
-// forwarding are headers that a proxy adds.
-var forwarding = [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"}
-
-// FromHere tells whether a request comes from this machine, and not through a
-// proxy on it.
-func FromHere(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() &&
-		!slices.ContainsFunc(forwarding[:], func(name string) bool { return r.Header.Get(name) != "" })
-}

@@ -9,6 +9,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // action is what a button of a form does.
@@ -76,9 +77,9 @@ func (v *visit) list(path string, ask url.Values, into any) (func(string) string
 		}
 		q.Del("note")
 		q.Set("cursor", cursor)
-		return address(v.r.URL.EscapedPath(), q)
+		return page.Address(v.r.URL.EscapedPath(), q)
 	}
-	return next, v.get(address(path, ask), into)
+	return next, v.get(page.Address(path, ask), into)
 }
 
 // query is a field of the page's address, without space around it.

@@ -6,24 +6,19 @@
 package console
 
 import (
-	"bytes"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"html/template"
 	"log/slog"
 	"net/http"
-	"path"
-	"runtime/debug"
-	"strings"
-	"time"
 
 	"golang.org/x/time/rate"
 
 	"ordo/api"
+	"ordo/api/origin"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // Prefix begins the addresses of all pages.
@@ -33,18 +28,13 @@ const Prefix = "/console"
 const (
 	// MaxForm is the largest form, in bytes.
 	MaxForm = 64 << 10
-	// assetAge is how long browsers keep what never changes under its name.
-	assetAge = 365 * 24 * time.Hour
 	// loginsPerSecond is how many tries to log in may fail in this process, and ten
 	// times as many at once.
 	loginsPerSecond = 1
 )
 
-//go:embed templates/*.html
-var templates embed.FS
-
-//go:embed assets
-var assets embed.FS
+//go:embed templates/*.html assets
+var files embed.FS
 
 // policy is what a page may load: its own style and script. Nothing inline
 // runs, and nobody frames it.
@@ -68,11 +58,11 @@ type Config struct {
 // keeps nothing between requests.
 type Server struct {
 	Config
-	api     call.API
-	mux     *http.ServeMux
-	pages   map[string]*template.Template
-	version string
-	logins  *rate.Limiter
+	api    call.API
+	site   page.Site
+	mux    *http.ServeMux
+	pages  map[string]*template.Template
+	logins *rate.Limiter
 }
 
 // New makes the console.
@@ -84,10 +74,12 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{Config: cfg, api: call.API{Handler: cfg.API}, mux: http.NewServeMux(),
+		site: page.Site{Files: files, Root: Prefix, Policy: policy, Secure: cfg.Secure,
+			SameSite: http.SameSiteStrictMode},
 		logins: rate.NewLimiter(loginsPerSecond, 10*loginsPerSecond)}
-	err := s.readAssets()
+	err := s.site.Load()
 	if err == nil {
-		s.pages, err = s.parsePages()
+		s.pages, err = s.site.Templates(s.funcs())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
@@ -98,8 +90,9 @@ func New(cfg Config) (*Server, error) {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
-	if !s.Everywhere && !call.FromHere(r) {
+	s.site.Headers(w.Header())
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	if !s.Everywhere && !origin.FromHere(r) {
 		http.Error(w, "The console is for this machine; see --console.", http.StatusForbidden)
 		return
 	}
@@ -129,7 +122,11 @@ func (s *Server) routes() {
 	s.page("POST "+Prefix+"/refunds/{id}", (*visit).decideRefund, operators)
 	s.page("GET "+Prefix+"/audit", (*visit).showAudit, operators)
 	s.page("GET "+Prefix+"/journal", (*visit).listJournal, operators)
-	s.mux.HandleFunc("GET "+Prefix+"/assets/{version}/{name}", s.asset)
+	s.mux.HandleFunc(s.site.AssetPattern(), func(w http.ResponseWriter, r *http.Request) {
+		if !s.site.ServeAsset(w, r) {
+			s.visit(w, r).fail(notFound())
+		}
+	})
 	s.mux.Handle("GET "+Prefix, http.RedirectHandler(Prefix+"/", http.StatusSeeOther))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.visit(w, r).fail(notFound())
@@ -149,8 +146,9 @@ const (
 func (s *Server) page(pattern string, show func(*visit) error, may who) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v := s.visit(w, r)
-		defer v.catch()
-		err := v.readForm()
+		defer page.Catch(s.Log, r, func() { v.fail(fault()) })
+		var err error
+		v.form, err = page.ReadForm(w, r, MaxForm, v.formToken())
 		if err == nil && may == operators && v.token == "" {
 			err = mustLogin()
 		}
@@ -163,52 +161,15 @@ func (s *Server) page(pattern string, show func(*visit) error, may who) {
 	})
 }
 
-// catch answers a panic with an error page.
-func (v *visit) catch() {
-	switch p := recover(); p {
-	case nil:
-	case http.ErrAbortHandler:
-		panic(p)
-	default:
-		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", fmt.Sprint(p),
-			"stack", string(debug.Stack()))
-		v.fail(&call.Problem{Status: http.StatusInternalServerError, Code: api.CodeInternal})
-	}
+// fault is an error that the log tells more of.
+func fault() error {
+	return &call.Problem{Status: http.StatusInternalServerError, Code: api.CodeInternal,
+		Detail: "The page failed; the log says why."}
 }
 
 func notFound() error {
 	return &call.Problem{Status: http.StatusNotFound, Code: api.CodeNotFound,
 		Detail: "There is nothing here."}
-}
-
-// readAssets makes the version under which browsers may keep the assets.
-func (s *Server) readAssets() error {
-	sum := fnv.New64a()
-	entries, err := assets.ReadDir("assets")
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		text, err := assets.ReadFile("assets/" + e.Name())
-		if err != nil {
-			return err
-		}
-		sum.Write(text)
-	}
-	s.version = hex.EncodeToString(sum.Sum(nil))
-	return nil
-}
-
-func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	text, err := assets.ReadFile("assets/" + path.Base(name))
-	if err != nil || r.PathValue("version") != s.version {
-		s.visit(w, r).fail(notFound())
-		return
-	}
-	w.Header().Set("Cache-Control",
-		fmt.Sprintf("private, max-age=%d, immutable", int(assetAge.Seconds())))
-	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
 }
 
 // view is what a page shows.
@@ -240,49 +201,8 @@ func (v *visit) show(status int, p view) error {
 	if t == nil {
 		return fmt.Errorf("there is no page %q", p.Page)
 	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, "layout", p); err != nil {
+	if err := page.Show(v.w, status, t, p); err != nil {
 		return fmt.Errorf("page %s: %w", p.Page, err)
 	}
-	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	v.w.WriteHeader(status)
-	_, _ = v.w.Write(b.Bytes()) // the visitor may have gone
 	return nil
-}
-
-// secure sets the headers that every answer has.
-func secure(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-}
-
-// parsePages reads all pages, each with the layout around it.
-func (s *Server) parsePages() (map[string]*template.Template, error) {
-	layout, err := template.New("").Funcs(s.funcs()).
-		ParseFS(templates, "templates/layout.html", "templates/parts.html")
-	if err != nil {
-		return nil, err
-	}
-	entries, err := templates.ReadDir("templates")
-	if err != nil {
-		return nil, err
-	}
-	pages := map[string]*template.Template{}
-	for _, e := range entries {
-		page, err := layout.Clone()
-		if err == nil {
-			page, err = page.ParseFS(templates, "templates/"+e.Name())
-		}
-		if err != nil {
-			return nil, err
-		}
-		pages[strings.TrimSuffix(e.Name(), ".html")] = page
-	}
-	delete(pages, "layout")
-	delete(pages, "parts")
-	return pages, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // paymentStates are the states of a payment.
@@ -25,7 +26,7 @@ type payments struct {
 
 func (v *visit) listPayments() error {
 	d := payments{State: v.query("state"), States: paymentStates[:], Order: v.query("order")}
-	page := view{Page: "payments", Title: "Payments", D: &d}
+	shown := view{Page: "payments", Title: "Payments", D: &d}
 	if d.Order == "" {
 		var list api.PaymentList
 		next, err := v.list("/payments", v.asked("state"), &list)
@@ -33,18 +34,18 @@ func (v *visit) listPayments() error {
 			return err
 		}
 		d.Items, d.Next = list.Payments, next(list.Next)
-		return v.show(http.StatusOK, page)
+		return v.show(http.StatusOK, shown)
 	}
 	d.Items = make([]api.Payment, 1)
 	if err := v.get("/orders/"+url.PathEscape(d.Order)+"/payments", &d.Items[0]); err != nil {
 		return err
 	}
 	var log api.PayLog
-	if err := v.get(address("/paylog", url.Values{"order": {d.Order}, "limit": {"200"}}), &log); err != nil {
+	if err := v.get(page.Address("/paylog", url.Values{"order": {d.Order}, "limit": {"200"}}), &log); err != nil {
 		return err
 	}
 	d.Log = log.Entries
-	return v.show(http.StatusOK, page)
+	return v.show(http.StatusOK, shown)
 }
 
 // listPayLog is row L4.

@@ -8,6 +8,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // stock is the page of a SKU's stock, or of the goods to choose from.
@@ -74,7 +75,7 @@ func (v *visit) findGoods(d *stock) error {
 	if cursor := v.query("cursor"); cursor != "" {
 		ask.Set("cursor", cursor)
 	}
-	if err := v.getShop(address("/v1/products", ask), &list); err != nil {
+	if err := v.getShop(page.Address("/v1/products", ask), &list); err != nil {
 		return err
 	}
 	d.Products = list.Products

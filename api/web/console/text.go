@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // raw is JSON to be shown.
@@ -33,7 +34,7 @@ func (r raw) String() string {
 // funcs are what the templates call.
 func (s *Server) funcs() template.FuncMap {
 	return template.FuncMap{
-		"asset": func(name string) string { return Prefix + "/assets/" + s.version + "/" + name },
+		"asset": s.site.Asset,
 		"tab": func(v view, page, to, name string) tab {
 			return tab{to, name, v.Page == page || sections[v.Page] == page}
 		},
@@ -139,9 +140,9 @@ func size(n any) string {
 
 // link is the address of a page of the console: its name, and then names and
 // values of its query, or one part of the path.
-func link(page string, more ...string) string {
+func link(name string, more ...string) string {
 	if len(more) == 1 {
-		return Prefix + "/" + page + "/" + url.PathEscape(more[0])
+		return Prefix + "/" + name + "/" + url.PathEscape(more[0])
 	}
 	q := url.Values{}
 	for i := 0; i+1 < len(more); i += 2 {
@@ -149,5 +150,5 @@ func link(page string, more ...string) string {
 			q.Set(more[i], more[i+1])
 		}
 	}
-	return address(Prefix+"/"+page, q)
+	return page.Address(Prefix+"/"+name, q)
 }

@@ -1,11 +1,6 @@
 package console
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -13,6 +8,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // Cookies. None of them can be read by a script, goes along with a request of
@@ -41,68 +37,12 @@ type visit struct {
 }
 
 func (s *Server) visit(w http.ResponseWriter, r *http.Request) *visit {
-	v := &visit{s: s, w: w, r: r, form: url.Values{}}
-	v.token = v.cookie(cookieToken)
-	if v.key = v.cookie(cookieForm); len(v.key) != len(rand.Text()) {
-		v.key = rand.Text()
-		v.setCookie(cookieForm, v.key, 0)
-	}
-	return v
+	return &visit{s: s, w: w, r: r, form: url.Values{}, token: s.site.Cookie(r, cookieToken),
+		key: s.site.Key(w, r, cookieForm)}
 }
 
-func (s *Server) cookieName(name string) string {
-	if s.Secure {
-		return "__Secure-" + name
-	}
-	return name
-}
-
-func (v *visit) cookie(name string) string {
-	c, err := v.r.Cookie(v.s.cookieName(name))
-	if err != nil {
-		return ""
-	}
-	return c.Value
-}
-
-// setCookie sets a cookie for so long; 0 until the browser is closed, and less
-// to remove it.
-func (v *visit) setCookie(name, value string, age time.Duration) {
-	http.SetCookie(v.w, &http.Cookie{Name: v.s.cookieName(name), Value: value, Path: Prefix,
-		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: v.s.Secure,
-		MaxAge: int(age.Seconds())})
-}
-
-// formToken is what a form of this visitor's pages must bring with it: only who
-// has seen one of them can know it, and it ends with the login.
-func (v *visit) formToken() string {
-	mac := hmac.New(sha256.New, []byte(v.key))
-	mac.Write([]byte(v.token))
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
-}
-
-// readForm reads what is posted, and refuses what no page of this visitor sent.
-func (v *visit) readForm() error {
-	if v.r.Method != http.MethodPost {
-		return nil
-	}
-	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, MaxForm)
-	if err := v.r.ParseForm(); err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return &call.Problem{Status: http.StatusRequestEntityTooLarge, Code: api.CodeTooLarge,
-				Detail: "The form is too large."}
-		}
-		return &call.Problem{Status: http.StatusBadRequest, Code: api.CodeInvalid,
-			Detail: "The form can't be read."}
-	}
-	v.form = v.r.PostForm
-	if !hmac.Equal([]byte(v.form.Get("csrf")), []byte(v.formToken())) {
-		return &call.Problem{Status: http.StatusForbidden, Code: "form",
-			Detail: "The form is too old, or comes from elsewhere. Go back, load the page again and try again."}
-	}
-	return nil
-}
+// formToken is what every form of this visitor's pages brings with it.
+func (v *visit) formToken() string { return page.Token(v.key, v.token) }
 
 // value is a field as it was written, without space around it.
 func (v *visit) value(name string) string { return strings.TrimSpace(v.form.Get(name)) }
@@ -111,33 +51,12 @@ func (v *visit) value(name string) string { return strings.TrimSpace(v.form.Get(
 func (v *visit) here() string {
 	q := v.r.URL.Query()
 	q.Del("note")
-	return address(v.r.URL.EscapedPath(), q)
-}
-
-// address is a path with a query, if there is one.
-func address(path string, q url.Values) string {
-	if len(q) == 0 {
-		return path
-	}
-	return path + "?" + q.Encode()
-}
-
-// ownPath is to when it is an address of the console, and else its first page.
-func ownPath(to string) string {
-	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.User != nil || u.Opaque != "" ||
-		u.Path != Prefix && !strings.HasPrefix(u.Path, Prefix+"/") || strings.Contains(u.Path, "/.") ||
-		strings.ContainsAny(u.Path, "\\\r\n\t") {
-		return Prefix + "/"
-	}
-	u.Fragment = ""
-	return address(u.EscapedPath(), u.Query())
+	return page.Address(v.r.URL.EscapedPath(), q)
 }
 
 // goTo sends the browser on to a page of the console.
 func (v *visit) goTo(to string) error {
-	v.w.Header().Set("Location", ownPath(to))
-	v.w.WriteHeader(http.StatusSeeOther)
+	v.s.site.GoTo(v.w, to)
 	return nil
 }
 
@@ -155,15 +74,7 @@ var notes = map[string]string{
 }
 
 // goNoted is goTo a page that says what was done.
-func (v *visit) goNoted(to, note string) error {
-	u, err := url.Parse(ownPath(to))
-	if err != nil {
-		return v.goTo(Prefix)
-	}
-	q := u.Query()
-	q.Set("note", note)
-	return v.goTo(address(u.EscapedPath(), q))
-}
+func (v *visit) goNoted(to, note string) error { return v.goTo(v.s.site.Noted(to, note)) }
 
 func mustLogin() error {
 	return &call.Problem{Status: http.StatusUnauthorized, Code: api.CodeUnauthorized}
@@ -191,12 +102,11 @@ func (v *visit) fail(err error) {
 	p := call.Refused(err)
 	if p == nil {
 		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", err)
-		p = &call.Problem{Status: http.StatusInternalServerError, Code: api.CodeInternal,
-			Detail: "The page failed; the log says why."}
+		p = call.Refused(fault())
 	}
 	if p.Code == api.CodeUnauthorized {
 		if v.token != "" {
-			v.setCookie(cookieToken, "", -time.Second)
+			v.s.site.SetCookie(v.w, cookieToken, "", -time.Second)
 		}
 		_ = v.goTo(Prefix + "/login?" + url.Values{"next": {v.here()}}.Encode()) // never fails
 		return
@@ -216,7 +126,7 @@ func (v *visit) loginPage(status int, bad []string) error {
 		next = v.form.Get("next")
 	}
 	return v.show(status, view{Page: "login", Title: "Log in", Bad: bad,
-		D: map[string]string{"Next": ownPath(next), "Email": v.value("email")}})
+		D: map[string]string{"Next": v.s.site.OwnPath(next), "Email": v.value("email")}})
 }
 
 // login takes the admin token, or the e-mail address and password of an admin or
@@ -250,7 +160,7 @@ func (v *visit) login() error {
 	if err != nil {
 		return err
 	}
-	v.setCookie(cookieToken, token, tokenAge)
+	v.s.site.SetCookie(v.w, cookieToken, token, tokenAge)
 	v.s.Log.Info("console login", "from", v.r.RemoteAddr)
 	return v.goTo(v.form.Get("next"))
 }
@@ -261,6 +171,6 @@ func (v *visit) logout() error {
 		_ = v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/logout",
 			Header: []string{"Authorization", "Bearer " + v.token}}, nil)
 	}
-	v.setCookie(cookieToken, "", -time.Second)
+	v.s.site.SetCookie(v.w, cookieToken, "", -time.Second)
 	return v.goTo(Prefix + "/login")
 }
