@@ -21,7 +21,7 @@ func TestConsoleStuck(t *testing.T) {
 		BEGIN SELECT RAISE(ABORT, 'broken as planned'); END`)
 	var o api.Order
 	s.must("POST", "/v1/orders?wait=0", s.checkout(sku, 2), &o)
-	w := p.operator().until("Orders that are stuck").until("1 order")
+	w := p.operator().until("Orders that are stuck")
 	w.follow(o.ID).until("goods could not handle the message reserve").
 		sees(200, "broken as planned", "goods.reserve", "nats request")
 	w.visit("/console/").until("Dead letters").follow("1").sees(200, o.ID)

@@ -31,6 +31,7 @@ func TestConsole(t *testing.T) {
 			{"forged", tryConsoleForged}, {"elsewhere", tryConsoleElsewhere},
 			{"stock", tryConsoleStock}, {"money", tryConsoleMoney}, {"refunds", tryConsoleRefunds},
 			{"search", tryConsoleSearch}, {"cancel", tryConsoleCancel},
+			{"overview", tryConsoleOverview},
 		} {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
@@ -278,4 +279,41 @@ func tryConsoleCancel(t *testing.T, p *process) {
 	s.await(o.ID, api.OrderCancelled)
 	w.lacks("Cancel order").fill("Reason", "again").press("Retry").press("Yes, retry").
 		sees(409, "nothing_to_retry")
+}
+
+// The overview counts orders, and draws them for eyes and ears; the plots can be
+// of up to a day.
+// ACCEPT M7 P10
+func tryConsoleOverview(t *testing.T, p *process) {
+	s := p.shopper()
+	s.buy(p.onSale(2000, 5), 1)
+	w := p.operator().sees(200, "Orders by state", "Actors", "journal", "Streams", "EVENTS", "adds up")
+	again := ""
+	for m := range all(w.page, "meta") {
+		again += attr(m, "http-equiv") + attr(m, "content")
+	}
+	if !strings.Contains(again, "refresh3") || find(w.page, "noscript") == nil {
+		t.Errorf("without JavaScript the page does not look again: %q", again)
+	}
+	plots := 0
+	for svg := range all(w.page, "svg") {
+		plots++
+		if said := textOf(byID(w.page, attr(svg, "aria-labelledby"))); !strings.Contains(said, "orders from") {
+			t.Errorf("plot %d is said %q", plots, said)
+		}
+		if d := attr(find(svg, "path"), "d"); plots <= 2 && !strings.HasPrefix(d, "M") {
+			t.Errorf("plot %d draws %q", plots, d)
+		}
+	}
+	tables := 0
+	for f := range all(w.page, "figure") {
+		if n := find(f, "details"); n != nil && find(n, "table") != nil {
+			tables++
+		}
+	}
+	if plots != 4 || tables != plots {
+		t.Errorf("%d plots and %d tables", plots, tables)
+	}
+	w.follow("24 h").sees(200, "The last 24 h")
+	w.visit("/console/?minutes=7").sees(200, "The last 3 h")
 }

@@ -39,10 +39,10 @@ func (c course) Free() int64 { return c.Seats - c.Enrolled }
 // listEnrolments shows the courses that the visitor is in, or waits for.
 func (v *visit) listEnrolments() error {
 	var list api.EnrolmentList
-	next, err := v.list("/v1/enrolments", nil, &list)
+	err := v.list("/v1/enrolments", nil, &list)
 	if err != nil {
 		return err
 	}
 	return v.show(http.StatusOK, view{Page: "enrolments",
-		Title: v.tongue.text("enrolments.title"), D: paged{list.Enrolments, next(list.Next)}})
+		Title: v.tongue.text("enrolments.title"), D: paged{list.Enrolments, page.Next(v.r, list.Next)}})
 }

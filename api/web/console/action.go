@@ -62,24 +62,13 @@ func (v *visit) do(a *action, again func(status int, bad []string) error) (done 
 	return err == nil, err
 }
 
-// list asks the admin API for the page of a list that the address names, with the
-// fields of the address that it knows. It answers what makes the link to the next
-// page.
-func (v *visit) list(path string, ask url.Values, into any) (func(string) string, error) {
-	q := v.r.URL.Query()
-	if cursor := q.Get("cursor"); cursor != "" {
+// list asks the admin API for the page of a list that the address names.
+func (v *visit) list(path string, ask url.Values, into any) error {
+	if cursor := v.query("cursor"); cursor != "" {
 		ask.Set("cursor", cursor)
 	}
 	ask.Set("limit", strconv.Itoa(pageSize))
-	next := func(cursor string) string {
-		if cursor == "" {
-			return ""
-		}
-		q.Del("note")
-		q.Set("cursor", cursor)
-		return page.Address(v.r.URL.EscapedPath(), q)
-	}
-	return next, v.get(page.Address(path, ask), into)
+	return v.get(page.Address(path, ask), into)
 }
 
 // query is a field of the page's address, without space around it.

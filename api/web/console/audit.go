@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // deviation is what does not add up, as the admin API says it.
@@ -63,11 +64,11 @@ func (v *visit) listJournal() error {
 		ask.Set("newest", "true")
 	}
 	var list api.Journal
-	next, err := v.list("/journal", ask, &list)
+	err := v.list("/journal", ask, &list)
 	if err != nil {
 		return err
 	}
-	d.Next = next(list.Next)
+	d.Next = page.Next(v.r, list.Next)
 	for _, e := range list.Entries {
 		d.Items = append(d.Items, event{e})
 	}

@@ -9,6 +9,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // letterStates are what becomes of a dead letter.
@@ -60,7 +61,7 @@ func (v *visit) readLetters(d *deadLetters, a *api.ActorStatus) error {
 		ask.Set("state", d.State)
 	}
 	var list api.LetterList
-	next, err := v.list("/dead", ask, &list)
+	err := v.list("/dead", ask, &list)
 	if call.Is(err, api.CodeUnavailable) {
 		d.Notes = append(d.Notes, a.Actor+" "+noAnswer)
 		return nil
@@ -73,7 +74,7 @@ func (v *visit) readLetters(d *deadLetters, a *api.ActorStatus) error {
 	}
 	switch {
 	case d.Actor != "":
-		d.Next = next(list.Next)
+		d.Next = page.Next(v.r, list.Next)
 	case list.Next != "":
 		d.Notes = append(d.Notes, a.Actor+" has more; choose it to see them")
 	}

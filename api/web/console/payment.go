@@ -29,11 +29,11 @@ func (v *visit) listPayments() error {
 	shown := view{Page: "payments", Title: "Payments", D: &d}
 	if d.Order == "" {
 		var list api.PaymentList
-		next, err := v.list("/payments", v.asked("state"), &list)
+		err := v.list("/payments", v.asked("state"), &list)
 		if err != nil {
 			return err
 		}
-		d.Items, d.Next = list.Payments, next(list.Next)
+		d.Items, d.Next = list.Payments, page.Next(v.r, list.Next)
 		return v.show(http.StatusOK, shown)
 	}
 	d.Items = make([]api.Payment, 1)
@@ -51,12 +51,12 @@ func (v *visit) listPayments() error {
 // listPayLog is row L4.
 func (v *visit) listPayLog() error {
 	var log api.PayLog
-	next, err := v.list("/paylog", url.Values{"newest": {"true"}}, &log)
+	err := v.list("/paylog", url.Values{"newest": {"true"}}, &log)
 	if err != nil {
 		return err
 	}
 	return v.show(http.StatusOK, view{Page: "paylog", Title: "Money that moved",
-		D: items{log.Entries, next(log.Next)}})
+		D: items{log.Entries, page.Next(v.r, log.Next)}})
 }
 
 // items are those of a list, and the link to those that follow.
@@ -95,11 +95,11 @@ var incidentKinds = [...]incidentKind{
 func (v *visit) listIncidents() error {
 	d := incidents{Kind: v.query("kind"), Kinds: incidentKinds[:]}
 	var list api.PaymentIncidentList
-	next, err := v.list("/incidents", v.asked("kind"), &list)
+	err := v.list("/incidents", v.asked("kind"), &list)
 	if err != nil {
 		return err
 	}
-	d.Items, d.Forged, d.Next = list.Incidents, list.Forged, next(list.Next)
+	d.Items, d.Forged, d.Next = list.Incidents, list.Forged, page.Next(v.r, list.Next)
 	return v.show(http.StatusOK, view{Page: "incidents", Title: "Incidents about money", D: &d})
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // refundStates are the states of a refund, those that wait for support first.
@@ -41,11 +42,11 @@ func (v *visit) refundsPage(status int, bad []string) error {
 		ask.Set("state", d.State)
 	}
 	var list api.RefundList
-	next, err := v.list("/refunds", ask, &list)
+	err := v.list("/refunds", ask, &list)
 	if err != nil {
 		return err
 	}
-	d.Items, d.Next = list.Refunds, next(list.Next)
+	d.Items, d.Next = list.Refunds, page.Next(v.r, list.Next)
 	if d.Order != "" {
 		d.Of = &api.Order{}
 		if err := v.get("/orders/"+url.PathEscape(d.Order), d.Of); err != nil {

@@ -54,14 +54,14 @@ func (v *visit) stockPage(status int, bad []string) error {
 // readLedger is row C7. Supporters may not see it.
 func (v *visit) readLedger(d *stock) error {
 	var list api.StockLedger
-	next, err := v.list("/stock/ledger", url.Values{"sku": {d.SKU.ID}}, &list)
+	err := v.list("/stock/ledger", url.Values{"sku": {d.SKU.ID}}, &list)
 	if call.Is(err, api.CodeForbidden) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	d.Admin, d.Ledger, d.Next = true, list.Entries, next(list.Next)
+	d.Admin, d.Ledger, d.Next = true, list.Entries, page.Next(v.r, list.Next)
 	return nil
 }
 

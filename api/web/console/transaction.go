@@ -10,6 +10,7 @@ import (
 
 	"ordo/api"
 	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // pageSize is the most rows of a page.
@@ -27,7 +28,7 @@ type filters struct {
 func (v *visit) listTransactions() error {
 	d := filters{State: v.query("state"), User: v.query("user"), SKU: v.query("sku"),
 		Older: v.query("older"), Stuck: v.query("stuck") != "", States: states[:]}
-	page := view{Page: "transactions", Title: "Transactions", D: &d}
+	shown := view{Page: "transactions", Title: "Transactions", D: &d}
 	ask := v.asked("state", "user", "sku")
 	if d.Stuck {
 		ask.Set("stuck", "true")
@@ -35,22 +36,22 @@ func (v *visit) listTransactions() error {
 	if d.Older != "" {
 		older, err := time.ParseDuration(d.Older)
 		if err != nil || older < 0 {
-			page.Bad = []string{"Older than: write a time such as 90s, 10m or 2h."}
-			return v.show(http.StatusUnprocessableEntity, page)
+			shown.Bad = []string{"Older than: write a time such as 90s, 10m or 2h."}
+			return v.show(http.StatusUnprocessableEntity, shown)
 		}
 		ask.Set("older", strconv.FormatInt(int64(older/time.Second), 10))
 	}
 	var list api.TransactionList
-	next, err := v.list("/transactions", ask, &list)
+	err := v.list("/transactions", ask, &list)
 	if p := call.Refused(err); p != nil && p.Code == api.CodeInvalid {
-		page.Bad = []string{sentence(p)}
-		return v.show(p.Status, page)
+		shown.Bad = []string{sentence(p)}
+		return v.show(p.Status, shown)
 	}
 	if err != nil {
 		return err
 	}
-	d.Items, d.Next = list.Transactions, next(list.Next)
-	return v.show(http.StatusOK, page)
+	d.Items, d.Next = list.Transactions, page.Next(v.r, list.Next)
+	return v.show(http.StatusOK, shown)
 }
 
 // timeline is what the admin API answers of an order.

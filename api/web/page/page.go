@@ -178,3 +178,15 @@ func (s *Site) Noted(to, note string) string {
 	q.Set("note", note)
 	return Address(u.EscapedPath(), q)
 }
+
+// Next is the address of the page that follows in a list, by the list's cursor;
+// empty where there is none.
+func Next(r *http.Request, cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	q := r.URL.Query()
+	q.Del("note")
+	q.Set("cursor", cursor)
+	return Address(r.URL.EscapedPath(), q)
+}
