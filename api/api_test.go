@@ -47,7 +47,7 @@ var (
 		&api.GetOrder{}, &api.GetSubmission{}, &api.ListOrders{}, &api.GetSteps{},
 		&api.ListTransactions{}, &api.GetTally{},
 		&api.GetPayment{}, &api.GetAttempt{}, &api.ListPayments{}, &api.ListPaymentIncidents{},
-		&api.ListPayLog{},
+		&api.ListPayLog{}, &api.FindTrade{},
 		&api.GetRefund{}, &api.ListRefunds{},
 		&api.GetShipment{}, &api.ListShipments{},
 		&api.GetUser{}, &api.ListAddresses{}, &api.ListRevocations{},

@@ -10,12 +10,14 @@ type JournalEntry struct {
 	At Time `json:"at"`
 }
 
-// ListJournal asks for events, oldest first. The answer is a Journal.
+// ListJournal asks for events, oldest first unless told otherwise. The answer is a Journal.
 type ListJournal struct {
 	Page
 	// Order and Type each narrow the list when not empty.
 	Order string `json:"order,omitempty"`
 	Type  string `json:"type,omitempty"`
+	// Newest begins with the newest event.
+	Newest bool `json:"newest,omitempty"`
 }
 
 // Endpoint implements Query.

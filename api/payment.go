@@ -447,11 +447,14 @@ type PayLogEntry struct {
 	At Time `json:"at"`
 }
 
-// ListPayLog asks for the pay log, oldest first. The answer is a PayLog.
+// ListPayLog asks for the pay log, oldest first unless told otherwise. The answer
+// is a PayLog.
 type ListPayLog struct {
 	Page
 	// Order narrows the list when not empty.
 	Order string `json:"order,omitempty"`
+	// Newest begins with the newest row.
+	Newest bool `json:"newest,omitempty"`
 }
 
 // Endpoint implements Query.
@@ -462,3 +465,13 @@ type PayLog struct {
 	Entries []PayLogEntry `json:"items"`
 	Next    string        `json:"next,omitempty"`
 }
+
+// FindTrade asks for the row of the pay log that a provider knows by this number:
+// money that came by its trade number, or money that went back by the refund's.
+// CodeNotFound. The answer is a PayLogEntry.
+type FindTrade struct {
+	Number string `json:"number"`
+}
+
+// Endpoint implements Query.
+func (*FindTrade) Endpoint() Route { return Route{"payment", "trade"} }

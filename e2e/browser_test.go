@@ -36,7 +36,7 @@ const (
 
 // browser is a Chromium that a person uses by keyboard alone.
 type browser struct {
-	t    *testing.T
+	t    testing.TB
 	ctx  context.Context
 	url  string
 	mu   sync.Mutex
@@ -95,7 +95,8 @@ func (b *browser) listen(event any) {
 		}
 	case *log.EventEntryAdded:
 		// A form that is refused is a page with that status.
-		refused := strings.Contains(e.Entry.Text, "status of 422")
+		refused := strings.Contains(e.Entry.Text, "status of 422") ||
+			strings.Contains(e.Entry.Text, "status of 409")
 		if !refused && (e.Entry.Level == "error" || e.Entry.Level == "warning") {
 			note(e.Entry.Text + " " + e.Entry.URL)
 		}
@@ -162,6 +163,8 @@ func (b *browser) key(keys ...string) {
 // focused is what has the focus, as a screen reader says it.
 const focused = `(() => { const e = document.activeElement;
 	if (e === document.body) return "";
+	if (e.matches("[role=region]")) return e.getAttribute("aria-label") ||
+		document.getElementById(e.getAttribute("aria-labelledby")).innerText;
 	return ((e.labels && e.labels[0] || e).innerText || e.getAttribute("aria-label") || "").trim() +
 		(e.matches(":focus-visible") ? "" : " (not visible)") })()`
 

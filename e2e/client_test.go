@@ -19,7 +19,7 @@ import (
 )
 
 // at is the process for a subtest, which fails in the process's stead.
-func (p *process) at(t *testing.T) *process {
+func (p *process) at(t testing.TB) *process {
 	q := *p
 	q.t = t
 	return &q
@@ -399,7 +399,7 @@ func (s *shopper) restored(sku, before string) {
 }
 
 // auditClean is audit where nothing went wrong that leaves a dead letter.
-func auditClean(t *testing.T, data ...string) {
+func auditClean(t testing.TB, data ...string) {
 	t.Helper()
 	if out := audit(t, data...); strings.Contains(out, "warning: ") {
 		t.Errorf("ordo audit:\n%s", out)
@@ -407,7 +407,7 @@ func auditClean(t *testing.T, data ...string) {
 }
 
 // decode reads JSON that must be readable.
-func decode[T any](t *testing.T, data []byte) (v T) {
+func decode[T any](t testing.TB, data []byte) (v T) {
 	t.Helper()
 	if err := json.Unmarshal(data, &v); err != nil {
 		t.Fatalf("%v: %s", err, data)
@@ -416,7 +416,7 @@ func decode[T any](t *testing.T, data []byte) (v T) {
 }
 
 // within is a context for one test's calls to NATS.
-func within(t *testing.T, d time.Duration) context.Context {
+func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx

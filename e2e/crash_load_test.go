@@ -401,7 +401,7 @@ type crashAudit struct {
 	LeftOut  []string `json:"left_out"`
 }
 
-func crashAuditOf(t *testing.T, dirs ...string) (a crashAudit, text []byte) {
+func crashAuditOf(t testing.TB, dirs ...string) (a crashAudit, text []byte) {
 	t.Helper()
 	args := []string{"audit", "--json"}
 	for _, dir := range dirs {

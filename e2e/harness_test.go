@@ -71,7 +71,7 @@ func makeKeys() error {
 
 // withSandbox gives the shop a gateway to be paid at, unless it has no API or
 // another gateway.
-func withSandbox(t *testing.T, data string, args []string) []string {
+func withSandbox(t testing.TB, data string, args []string) []string {
 	t.Helper()
 	if slices.Contains(args, "--no-api") || slices.Contains(args, "--sandbox") || slices.Contains(args, "--alipay-app-id") {
 		return args
@@ -93,7 +93,7 @@ const adminToken = "adm_test"
 
 // process is a running ordo.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	log  *logBuffer
 	done chan struct{}
@@ -103,13 +103,13 @@ type process struct {
 }
 
 // serve starts `ordo serve` on free ports and waits until it is serving.
-func serve(t *testing.T, data string, args ...string) *process {
+func serve(t testing.TB, data string, args ...string) *process {
 	t.Helper()
 	return start(t, serveArgs(t, data, args)...).serving()
 }
 
 // serveArgs is the command line of serve.
-func serveArgs(t *testing.T, data string, args []string) []string {
+func serveArgs(t testing.TB, data string, args []string) []string {
 	t.Helper()
 	return bareArgs(data, withSandbox(t, data, args))
 }
@@ -160,7 +160,7 @@ func (p *process) ready() *process {
 }
 
 // start runs the binary. It is killed when the test ends.
-func start(t *testing.T, args ...string) *process {
+func start(t testing.TB, args ...string) *process {
 	t.Helper()
 	p := launch(t, binary, nil, args...)
 	t.Cleanup(func() {
@@ -173,7 +173,7 @@ func start(t *testing.T, args ...string) *process {
 }
 
 // launch runs a binary with more environment. The caller kills it.
-func launch(t *testing.T, path string, env []string, args ...string) *process {
+func launch(t testing.TB, path string, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(path, args...), log: &logBuffer{},
 		done: make(chan struct{}), args: args}
@@ -254,7 +254,7 @@ func (l *logBuffer) find(part string) (string, bool) {
 }
 
 // eventually polls until ok answers true, for a minute at most.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -269,7 +269,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 // client calls the REST API as one user, or as admin.
 type client struct {
-	t     *testing.T
+	t     testing.TB
 	url   string
 	token string
 }
@@ -373,7 +373,7 @@ func (c *client) problem(method, path string, body any, status int, code api.Cod
 
 // audit runs `ordo audit` over the directories of a shop that has ended and
 // fails the test on any deviation. It answers what it says.
-func audit(t *testing.T, data ...string) string {
+func audit(t testing.TB, data ...string) string {
 	t.Helper()
 	args := []string{"audit"}
 	for _, dir := range data {

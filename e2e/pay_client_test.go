@@ -25,7 +25,7 @@ type till struct{ *client }
 // till is the sandbox in the shop.
 func (p *process) till() *till { return tillAt(p.t, p.url+"/sandbox") }
 
-func tillAt(t *testing.T, url string) *till { return &till{&client{t, url, ""}} }
+func tillAt(t testing.TB, url string) *till { return &till{&client{t, url, ""}} }
 
 // steered is the answer to a control call.
 type steered struct {
@@ -110,7 +110,7 @@ func (g *till) about(attempt string) []string {
 
 // browse does what a person's browser does, redirects included, and answers
 // the page and where it is.
-func browse(t *testing.T, method, to string, form url.Values) (html string, at *url.URL) {
+func browse(t testing.TB, method, to string, form url.Values) (html string, at *url.URL) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, to, strings.NewReader(form.Encode()))
 	if err != nil {

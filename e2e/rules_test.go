@@ -35,8 +35,13 @@ var mayImport = map[string][]string{
 	"actors/history": {"api", "bus", "stores", "actors"},
 	"actors/settle":  {"api"},
 	"api/rest": {"api", "bus", "bus/tracing", "stores", "actors/audit", "actors/history",
-		"actors/settle", "actors/payment/gateway"},
-	"api/web": {"api"},
+		"actors/settle", "actors/payment/gateway", "api/origin"},
+	"api/origin": {},
+	"api/web":    {"api", "api/web/call", "api/web/page"},
+
+	"api/web/call":    {"api"},
+	"api/web/page":    {"api", "api/web/call"},
+	"api/web/console": {"api", "api/origin", "api/web/call", "api/web/page"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},

@@ -30,7 +30,9 @@ func (w *person) checkPage(text string) {
 	counts := map[string]int{}
 	ids := map[string]bool{}
 	for n := range all(w.page, "") {
-		counts[n.Data]++
+		if n.Namespace == "" { // a drawing has a title of its own
+			counts[n.Data]++
+		}
 		if id := attr(n, "id"); id != "" {
 			if ids[id] || strings.ContainsAny(id, " \t\n") {
 				bad("the id %q comes twice or has a space", id)
@@ -168,6 +170,8 @@ func checkTags(text string, page *html.Node, bad func(string, ...any)) {
 				}
 			}
 			return
+		case kind == html.SelfClosingTagToken:
+			written[token.Data]++
 		case kind == html.StartTagToken:
 			written[token.Data]++
 			if !slices.Contains(void, token.Data) {

@@ -17,7 +17,7 @@ import (
 // links, fills in fields by their labels, and presses buttons by their text.
 // Every page that a person sees is checked.
 type person struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	http *http.Client
 	// accept is the language that the browser asks for.
@@ -140,6 +140,9 @@ func (w *person) fill(label, text string) *person {
 		case "checkbox":
 			setAttr(n, "checked", text != "", "")
 		default:
+			for option := range all(n, "option") {
+				setAttr(option, "selected", textOf(option) == text, "")
+			}
 			setAttr(n, "value", true, text)
 		}
 		return w
@@ -175,6 +178,9 @@ func (w *person) form(text string) (method, to string, form url.Values) {
 				form.Add(attr(n, "name"), or(attr(n, "value"), "on", hasAttr(n, "value")))
 			}
 		}
+		for n := range all(f, "select") {
+			form.Add(attr(n, "name"), chosen(n))
+		}
 		if name := attr(b, "name"); name != "" {
 			form.Set(name, attr(b, "value"))
 		}
@@ -190,6 +196,17 @@ func (w *person) form(text string) (method, to string, form url.Values) {
 	}
 	w.t.Fatalf("%s has no button %q:\n%s", w.at, text, textOf(w.page))
 	return "", "", nil
+}
+
+// chosen is the value of the option of a select that is selected, or the first.
+func chosen(n *html.Node) string {
+	option := find(n, "option")
+	for o := range all(n, "option") {
+		if hasAttr(o, "selected") {
+			option = o
+		}
+	}
+	return or(attr(option, "value"), textOf(option), hasAttr(option, "value"))
 }
 
 // or is value where there is one, and else otherwise.
@@ -312,17 +329,20 @@ func textOf(n *html.Node) string {
 }
 
 // tour opens every page that any page led to, once, and answers how many.
-func (w *person) tour() int {
+func (w *person) tour() int { w.t.Helper(); return w.tourOf("/") }
+
+// tourOf is the tour of the pages whose addresses begin with that.
+func (w *person) tourOf(begin string) int {
 	w.t.Helper()
 	seen := map[string]bool{}
 	for again := true; again; {
 		again = false
 		for link := range w.links {
-			if seen[link] || len(seen) > 400 {
+			if seen[link] || len(seen) > 400 || !strings.HasPrefix(link, begin) {
 				continue
 			}
 			seen[link], again = true, true
-			if strings.HasPrefix(link, "/docs") || strings.HasPrefix(link, "/assets/") {
+			if strings.HasPrefix(link, "/docs") || strings.Contains(link, "/assets/") {
 				resp, err := w.http.Get(w.url + link)
 				if err != nil {
 					w.t.Fatal(err)

@@ -76,7 +76,8 @@ func tryPagesWalk(t *testing.T, p *process) {
 	w.choose("XL").choose("Red").press("Show price and stock").sees(200, id+"-XL-Red").
 		fill("Quantity", "3").press("Add to cart").
 		sees(200, "Added to your cart", "Red, XL", "£20.00 each", "£60.00")
-	w.fill("Quantity", "2").press("Update").sees(200, "Your cart is updated", "£40.00")
+	w.sees(200, "Cart 3 units in it")
+	w.fill("Quantity", "2").press("Update").sees(200, "Your cart is updated", "£40.00", "Cart 2 units in it")
 	w.press("Check out").sees(200, "Log in").follow("Make an account").
 		fill("E-mail", mail()).fill("Password", "correct horse").press("Make the account").
 		sees(200, "Checkout", "Red, XL", "You have no address yet")
@@ -108,7 +109,7 @@ func tryPagesWalk(t *testing.T, p *process) {
 	w.press("Ask for the refund").sees(200, "Your refund is noted", "too <b>large</b>").
 		until("Refunded: 1").until("Refunds")
 	// A second click on the same page is the same refund.
-	w.send(http.MethodPost, to, form).sees(200, "Refund 1").lacks("Refund 2")
+	w.send(http.MethodPost, to, form).sees(200, "Refund 1 · "+name+" × 1").lacks("Refund 2")
 	u.refunded(o.ID, 1)
 	p.admin().must("POST", "/admin/v1/orders/"+o.ID+"/ship", map[string]string{
 		"carrier": "Royal Mail", "tracking": "AB123456789GB"}, nil)
@@ -335,6 +336,12 @@ func tryPagesAccount(t *testing.T, p *process) {
 	w.follow("Change Grace").fill("City", "York").press("Save").sees(200, "York").lacks("Leeds")
 	w.follow("Change Grace").press("Make it the default").sees(200, "your default address now")
 	w.follow("Change Ada Lovelace").press("Delete").sees(200, "Deleted").lacks("London")
+	// An address of more lines than the form has keeps them when it is changed.
+	more := map[string]any{"name": "Mary", "phone": "+44 113 497", "city": "Bath", "country": "GB",
+		"lines": []string{"Flat 3", "Mill House", "Canal Yard", "2 Mill Lane"}}
+	w.user(p).must("POST", "/v1/addresses", more, nil)
+	w.visit("/addresses").follow("Change Mary").fill("Line 3 of the address", "Canal Court").
+		press("Save").sees(200, "Flat 3 Mill House Canal Court 2 Mill Lane Bath")
 	other := p.person("en")
 	other.visit("/login").fill("E-mail", email).fill("Password", "correct horse").press("Log in")
 	w.visit("/account").fill("Old password", "no").fill("New password", "another horse").

@@ -68,6 +68,10 @@ func TestFilters(t *testing.T) {
 		{"unknown order", api.ListJournal{Order: "ord_3"}, "[]"},
 		{"unknown type", api.ListJournal{Type: "order.eaten"}, "[]"},
 		{"after", api.ListJournal{Page: api.Page{Cursor: "2"}}, "[3]"},
+		{"newest", api.ListJournal{Newest: true}, "[3 2 1]"},
+		{"newest of an order", api.ListJournal{Newest: true, Order: "ord_1"}, "[3 1]"},
+		{"newest of a type", api.ListJournal{Newest: true, Type: api.EventOrderPlaced}, "[2 1]"},
+		{"before", api.ListJournal{Newest: true, Page: api.Page{Cursor: "3", Limit: 1}}, "[2]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			seqs := []int64{}

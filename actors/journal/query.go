@@ -3,35 +3,40 @@ package journal
 import (
 	"database/sql"
 	"encoding/json"
+	"math"
 	"strconv"
 
 	"ordo/actors"
 	"ordo/api"
 )
 
-// The lists, each in the order of an index.
-const (
-	columns = `SELECT seq, id, type, order_id, user, data, at FROM entry `
-	listAll = columns + `WHERE seq > ? ORDER BY seq LIMIT +?`
-	byType  = columns + `WHERE seq > ? AND type = +? ORDER BY seq LIMIT +?`
-	byOrder = columns + `WHERE seq > ?1 AND order_id = +?2 AND (?3 = '' OR type = +?3)
-		ORDER BY seq LIMIT +?4`
-)
+const columns = `SELECT seq, id, type, order_id, user, data, at FROM entry `
+
+// statement is a list in the order of an index, from a place on.
+func statement(q *api.ListJournal, at int64) (string, []any) {
+	from, order := `WHERE seq > ?1 `, `ORDER BY seq LIMIT +?2`
+	if q.Newest {
+		from, order = `WHERE seq < ?1 `, `ORDER BY seq DESC LIMIT +?2`
+	}
+	args := []any{at, q.Size() + 1}
+	switch {
+	case q.Order != "":
+		return columns + from + `AND order_id = +?3 AND (?4 = '' OR type = +?4) ` + order,
+			append(args, q.Order, q.Type)
+	case q.Type != "":
+		return columns + from + `AND type = +?3 ` + order, append(args, q.Type)
+	}
+	return columns + from + order, args
+}
 
 func listJournal(v *actors.View, q *api.ListJournal) (*api.Journal, error) {
-	after, err := parseCursor(q.Cursor)
+	at, err := parseCursor(q.Cursor, q.Newest)
 	if err != nil {
 		return nil, err
 	}
 	size := q.Size()
 	list := &api.Journal{Entries: make([]api.JournalEntry, 0, size)}
-	query, args := listAll, []any{after, size + 1}
-	switch {
-	case q.Order != "":
-		query, args = byOrder, []any{after, q.Order, q.Type, size + 1}
-	case q.Type != "":
-		query, args = byType, []any{after, q.Type, size + 1}
-	}
+	query, args := statement(q, at)
 	err = v.Each(func(r actors.Row) error {
 		if len(list.Entries) == size {
 			list.Next = strconv.FormatInt(list.Entries[size-1].Seq, 10)
@@ -53,9 +58,13 @@ func scanEntry(r actors.Row) (e api.JournalEntry, err error) {
 	return e, err
 }
 
-// parseCursor reads the Seq of the last entry of the page before.
-func parseCursor(s string) (int64, error) {
-	if s == "" {
+// parseCursor reads the Seq of the last entry of the page before; without one it
+// is where the list begins.
+func parseCursor(s string, newest bool) (int64, error) {
+	switch {
+	case s == "" && newest:
+		return math.MaxInt64, nil
+	case s == "":
 		return 0, nil
 	}
 	n, err := strconv.ParseInt(s, 10, 64)

@@ -58,6 +58,7 @@ func Spec() *actors.Spec {
 			actors.Answer("Payments by state, newest first.", listPayments),
 			actors.Answer("Incidents about money, newest first.", listIncidents),
 			actors.Answer("Money that moved at gateways, oldest first.", listLog),
+			actors.Answer("The row of the pay log with a provider's number.", findTrade),
 		},
 		Tick: sweep,
 		Outcomes: map[string]func(*actors.Tx, *api.Outcome) error{

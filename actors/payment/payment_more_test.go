@@ -482,6 +482,22 @@ func TestLists(t *testing.T) {
 		len(log.Entries) != 1 || log.Entries[0].Order != want[0] {
 		t.Errorf("then %+v", log)
 	}
+	if r := b.Ask(&api.ListPayLog{Page: api.Page{Limit: 3}, Newest: true}, &log); r != nil ||
+		log.Next != "2" || log.Entries[0].Order != want[0] {
+		t.Errorf("the newest are %+v: %v", log, r)
+	}
+	if r := b.Ask(&api.ListPayLog{Page: api.Page{Cursor: "2"}, Newest: true}, &log); r != nil ||
+		len(log.Entries) != 1 || log.Entries[0].Order != want[3] {
+		t.Errorf("before them %+v: %v", log, r)
+	}
+	var e api.PayLogEntry
+	if r := b.Ask(&api.FindTrade{Number: log.Entries[0].TradeNo}, &e); r != nil ||
+		e.Order != want[3] {
+		t.Errorf("by its trade number %+v: %v", e, r)
+	}
+	if r := b.Ask(&api.FindTrade{Number: "T0"}, nil); r == nil || r.Code != api.CodeNotFound {
+		t.Errorf("an unknown number: %v", r)
+	}
 	if r := b.Ask(&api.GetPayment{Order: want[0], User: "usr_2"}, nil); r == nil ||
 		r.Code != api.CodeNotFound {
 		t.Errorf("another's payment: %v", r)

@@ -118,26 +118,47 @@ func listIncidents(v *actors.View, q *api.ListPaymentIncidents) (*api.PaymentInc
 
 const logColumns = `seq, kind, provider, order_id, attempt, trade_no, refund, amount, currency, at`
 
+func scanEntry(r actors.Row) (e api.PayLogEntry, err error) {
+	err = r.Scan(&e.Seq, &e.Kind, &e.Provider, &e.Order, &e.Attempt, &e.TradeNo, &e.Refund,
+		&e.Amount.Amount, &e.Amount.Currency, &e.At)
+	return e, err
+}
+
+// findTrade looks by the index that keeps the numbers unique, which has them by
+// kind and provider.
+func findTrade(v *actors.View, q *api.FindTrade) (*api.PayLogEntry, error) {
+	e, err := scanEntry(v.Row(`SELECT `+logColumns+` FROM log WHERE kind IN ('pay', 'refund')
+		AND provider IN ('alipay', 'stripe') AND iif(kind = 'pay', trade_no, refund) = +?
+		ORDER BY seq LIMIT 1`, q.Number))
+	if errors.Is(err, actors.ErrNoRows) {
+		return nil, api.Refuse(api.CodeNotFound, "no money moved under the number %.64s", q.Number).
+			At("number")
+	}
+	return &e, err
+}
+
 // listLog answers the pay log, of one order or all. Row Y8.
 func listLog(v *actors.View, q *api.ListPayLog) (*api.PayLog, error) {
-	after, err := cursor(q.Cursor, 0)
+	at, err := cursor(q.Cursor, 0)
+	from, order := `seq > ?1`, `seq`
+	if q.Newest {
+		at, err = cursor(q.Cursor, math.MaxInt64)
+		from, order = `seq < ?1`, `seq DESC`
+	}
 	if err != nil {
 		return nil, err
 	}
-	query, args := `SELECT `+logColumns+` FROM log WHERE seq > ? ORDER BY seq LIMIT +?`,
-		[]any{after, q.Size() + 1}
+	args := []any{at, q.Size() + 1}
 	if q.Order != "" {
-		query, args = `SELECT `+logColumns+` FROM log WHERE seq > ? AND order_id = +?
-			ORDER BY seq LIMIT +?`, []any{after, q.Order, q.Size() + 1}
+		from += ` AND order_id = +?3`
+		args = append(args, q.Order)
 	}
 	list := &api.PayLog{Entries: []api.PayLogEntry{}}
 	err = v.Each(func(r actors.Row) error {
-		var e api.PayLogEntry
-		err := r.Scan(&e.Seq, &e.Kind, &e.Provider, &e.Order, &e.Attempt, &e.TradeNo, &e.Refund,
-			&e.Amount.Amount, &e.Amount.Currency, &e.At)
+		e, err := scanEntry(r)
 		list.Entries = append(list.Entries, e)
 		return err
-	}, query, args...)
+	}, `SELECT `+logColumns+` FROM log WHERE `+from+` ORDER BY `+order+` LIMIT +?2`, args...)
 	if len(list.Entries) > q.Size() {
 		list.Entries = list.Entries[:q.Size()]
 		list.Next = strconv.FormatInt(list.Entries[q.Size()-1].Seq, 10)

@@ -352,11 +352,17 @@ type journalInput struct {
 	PageQuery
 	Order string `query:"order" maxLength:"64"`
 	Type  string `query:"type" maxLength:"64" doc:"For example order.placed."`
+	NewestFirst
+}
+
+// NewestFirst turns a list around; embed it in an input.
+type NewestFirst struct {
+	Newest bool `query:"newest" doc:"The newest first."`
 }
 
 // listJournal is row L4.
 func (s *Server) listJournal(ctx context.Context, in *journalInput) (
 	*answer[passed[api.Journal]], error) {
 	return pass[api.Journal](ctx, s,
-		&api.ListJournal{Page: in.page(), Order: in.Order, Type: in.Type})
+		&api.ListJournal{Page: in.page(), Order: in.Order, Type: in.Type, Newest: in.Newest})
 }

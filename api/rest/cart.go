@@ -12,6 +12,8 @@ import (
 func (s *Server) cartRoutes() {
 	route(s, s.op("get-cart", "GET /v1/cart", visitors,
 		"The cart with current prices and availability"), s.getCart)
+	route(s, s.op("count-cart", "GET /v1/cart/count", visitors,
+		"How much is in the cart, without prices"), s.countCart)
 	route(s, s.op("add-cart-line", "POST /v1/cart/lines", visitors,
 		"Add units of a SKU to the cart; answers its line alone"), s.addCartLine)
 	route(s, s.op("put-cart-line", "PUT /v1/cart/lines/{sku}", visitors,
@@ -59,6 +61,25 @@ func (s *Server) getCart(ctx context.Context, _ *none) (*answer[cartView], error
 		return nil, err
 	}
 	return s.viewCart(ctx, cart)
+}
+
+// cartCount is how much is in a cart.
+type cartCount struct {
+	Lines int   `json:"lines"`
+	Units int64 `json:"units"`
+}
+
+// countCart asks nobody about SKUs, so that every page can have it.
+func (s *Server) countCart(ctx context.Context, _ *none) (*answer[cartCount], error) {
+	cart, err := s.Carts.Get(ctx, callerOf(ctx).owner())
+	if err != nil {
+		return nil, err
+	}
+	n := cartCount{Lines: len(cart.Lines)}
+	for _, l := range cart.Lines {
+		n.Units += l.Quantity
+	}
+	return &answer[cartCount]{n}, nil
 }
 
 // viewCart shows a cart with what one query says about all its SKUs.

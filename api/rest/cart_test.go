@@ -78,6 +78,10 @@ func TestCart(t *testing.T) {
 		wantChange(2, 1, "mug", 3); l.PriceChange != 200 || l.Total != gbp(3600) {
 		t.Errorf("line %+v", l)
 	}
+	if n := decode[struct{ Lines, Units int }](u.call("GET", "/v1/cart/count", nil).want(200)); n.Lines !=
+		2 || n.Units != 7 {
+		t.Errorf("count %+v", n)
+	}
 	u.call("PUT", "/v1/cart/lines/mug", object{}).refused(422, api.CodeInvalid)
 	u.call("PUT", "/v1/cart/lines/none", object{"quantity": 3}).refused(404, api.CodeNotFound)
 	p := decode[page](u.call("POST", "/v1/checkouts", object{"from": "cart"}).want(201))

@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"net/netip"
 
 	"github.com/go-chi/chi/v5"
 
 	"ordo/actors/audit"
 	"ordo/api"
+	"ordo/api/origin"
 )
 
 // Signals is how a process without the API tells how it is: /livez, /readyz,
@@ -126,15 +126,7 @@ func forOperators(what string) *api.Error {
 // this machine.
 func (s *Server) isOperator(r *http.Request) bool {
 	token, ok := bearer(r.Header)
-	return ok && s.isAdminToken(token) || !ok && fromHere(r)
-}
-
-// fromHere tells whether a request comes from this machine, and not through a
-// proxy on it.
-func fromHere(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() &&
-		r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == ""
+	return ok && s.isAdminToken(token) || !ok && origin.FromHere(r)
 }
 
 // auditFindings are what does not add up now.

@@ -185,12 +185,14 @@ func (s *Server) listPayments(ctx context.Context, in *paymentsInput) (
 type payLogInput struct {
 	PageQuery
 	Order string `query:"order" maxLength:"64"`
+	NewestFirst
 }
 
 // listPayLog is row L4.
 func (s *Server) listPayLog(ctx context.Context, in *payLogInput) (
 	*answer[passed[api.PayLog]], error) {
-	return pass[api.PayLog](ctx, s, &api.ListPayLog{Page: in.page(), Order: in.Order})
+	return pass[api.PayLog](ctx, s, &api.ListPayLog{Page: in.page(), Order: in.Order,
+		Newest: in.Newest})
 }
 
 type incidentsInput struct {

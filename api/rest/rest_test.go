@@ -323,7 +323,7 @@ func TestOpenAPI(t *testing.T) {
 	for _, id := range []string{"register", "login", "logout", "get-me", "change-password",
 		"list-addresses", "make-address", "put-address", "delete-address", "make-address-default",
 		"get-wallet", "list-wallet-entries", "list-coupons", "list-products",
-		"list-categories", "get-product", "get-sku", "make-guest", "get-cart", "put-cart", "add-cart-line", "put-cart-line",
+		"list-categories", "get-product", "get-sku", "make-guest", "get-cart", "count-cart", "put-cart", "add-cart-line", "put-cart-line",
 		"delete-cart-line", "clear-cart", "make-checkout", "submit-order", "list-orders",
 		"get-order", "watch-order", "cancel-order", "import-products", "export-products",
 		"receive-stock", "adjust-stock", "list-stock-ledger", "issue-coupons", "credit-wallet",
@@ -334,8 +334,8 @@ func TestOpenAPI(t *testing.T) {
 		"get-any-refund", "refund-order", "grant-refund", "deny-refund", "get-shipment",
 		"list-shipments", "ship-order", "receive-shipment", "list-courses", "get-course",
 		"import-courses", "list-enrolments", "list-students",
-		"get-any-user list-any-coupons list-transactions", "get-transaction", "retry-transaction", "settle-transaction",
-		"get-overview"} {
+		"list-transactions", "get-transaction", "retry-transaction", "settle-transaction",
+		"get-overview", "find", "get-any-user", "list-any-coupons"} {
 		if !ids[id] {
 			t.Errorf("%s is not in the document", id)
 		}

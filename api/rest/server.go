@@ -250,6 +250,7 @@ func (s *Server) routes() {
 	s.couponRoutes()
 	s.adminRoutes()
 	s.transactionRoutes()
+	s.findRoutes()
 }
 
 // methods are all that any operation has.

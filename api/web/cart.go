@@ -60,6 +60,16 @@ func (v *visit) readCart() (c cart, err error) {
 	return c, err
 }
 
+// countCart is how many units are in the cart; 0 where that is not known, which
+// keeps nobody from the page.
+func (v *visit) countCart() int64 {
+	var n struct{ Units int64 }
+	if v.session == "" && v.guest == "" || v.get("/v1/cart/count", &n) != nil {
+		return 0
+	}
+	return n.Units
+}
+
 // showCart is row K2.
 func (v *visit) showCart() error { return v.cartPage(http.StatusOK, nil) }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // checkout is the checkout as the API makes it, with what is chosen on the
@@ -70,7 +71,7 @@ func (w *wish) link() string {
 			q.Set(name, *value)
 		}
 	}
-	return address("/checkout", q)
+	return page.Address("/checkout", q)
 }
 
 // Shown is what makes the total that the page shows.

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // pageSize is how many items a page of a list shows.
@@ -57,14 +58,14 @@ func (v *visit) browse() error {
 	}
 	if cursor := q.Get("cursor"); cursor != "" {
 		ask.Set("cursor", cursor)
-		p.First = address("/", here)
+		p.First = page.Address("/", here)
 	}
 	var list api.ProductList
-	if err := v.get(address("/v1/products", ask), &list); err != nil {
+	if err := v.get(page.Address("/v1/products", ask), &list); err != nil {
 		return err
 	}
 	var below api.CategoryList
-	if err := v.get(address("/v1/categories", url.Values{"under": {p.Category}}),
+	if err := v.get(page.Address("/v1/categories", url.Values{"under": {p.Category}}),
 		&below); err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (v *visit) browse() error {
 	p.setWay(below.Categories)
 	if list.Next != "" {
 		here.Set("cursor", list.Next)
-		p.Next = address("/", here)
+		p.Next = page.Address("/", here)
 	}
 	title := v.tongue.text("goods.title")
 	if p.Category != "" {
@@ -311,7 +312,7 @@ func (v *visit) chooseProduct() error {
 		if p.sku != "" {
 			q.Set("sku", p.sku)
 		}
-		return v.goTo(address(v.r.URL.EscapedPath(), q))
+		return v.goTo(page.Address(v.r.URL.EscapedPath(), q))
 	}
 	quantity, bad := v.quantity("quantity")
 	_, plain := optionNames(f.SKUs)
@@ -323,7 +324,7 @@ func (v *visit) chooseProduct() error {
 		return v.offer(http.StatusUnprocessableEntity, f, p, quantity, bad)
 	}
 	if v.value("action") == "buy" {
-		return v.goTo(address("/checkout", url.Values{"sku": {sku.ID},
+		return v.goTo(page.Address("/checkout", url.Values{"sku": {sku.ID},
 			"quantity": {strconv.FormatInt(quantity, 10)}}))
 	}
 	err = v.addToCart(sku.ID, quantity)
@@ -353,7 +354,7 @@ func (v *visit) findSKU() error {
 	if err := v.get("/v1/skus/"+url.PathEscape(v.r.PathValue("id")), &sku); err != nil {
 		return err
 	}
-	return v.goTo(address("/products/"+url.PathEscape(sku.Product), url.Values{"sku": {sku.ID}}))
+	return v.goTo(page.Address("/products/"+url.PathEscape(sku.Product), url.Values{"sku": {sku.ID}}))
 }
 
 // options are a SKU's options in a line, or else its id.

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // listCourses shows the courses with their seats. Row L1.
@@ -14,12 +15,12 @@ func (v *visit) listCourses() error {
 		ask.Set("cursor", cursor)
 	}
 	var list api.CourseList
-	if err := v.get(address("/v1/courses", ask), &list); err != nil {
+	if err := v.get(page.Address("/v1/courses", ask), &list); err != nil {
 		return err
 	}
 	next := ""
 	if list.Next != "" {
-		next = address("/courses", url.Values{"cursor": {list.Next}})
+		next = page.Address("/courses", url.Values{"cursor": {list.Next}})
 	}
 	var all []course
 	for _, c := range list.Courses {
@@ -38,10 +39,10 @@ func (c course) Free() int64 { return c.Seats - c.Enrolled }
 // listEnrolments shows the courses that the visitor is in, or waits for.
 func (v *visit) listEnrolments() error {
 	var list api.EnrolmentList
-	next, err := v.list("/v1/enrolments", nil, &list)
+	err := v.list("/v1/enrolments", nil, &list)
 	if err != nil {
 		return err
 	}
 	return v.show(http.StatusOK, view{Page: "enrolments",
-		Title: v.tongue.text("enrolments.title"), D: paged{list.Enrolments, next(list.Next)}})
+		Title: v.tongue.text("enrolments.title"), D: paged{list.Enrolments, page.Next(v.r, list.Next)}})
 }

@@ -7,17 +7,19 @@ import (
 	"strconv"
 
 	"ordo/api"
+	"ordo/api/web/call"
+	"ordo/api/web/page"
 )
 
 // listOrders shows the visitor's orders, newest first.
 func (v *visit) listOrders() error {
 	var list api.OrderList
-	next, err := v.list("/v1/orders", nil, &list)
+	err := v.list("/v1/orders", nil, &list)
 	if err != nil {
 		return err
 	}
 	return v.show(http.StatusOK, view{Page: "orders", Title: v.tongue.text("orders.title"),
-		D: paged{list.Orders, next(list.Next)}})
+		D: paged{list.Orders, page.Next(v.r, list.Next)}})
 }
 
 // paged are items of a list, and the link to those that follow.
@@ -26,29 +28,19 @@ type paged struct {
 	Next  string
 }
 
-// list asks for the page of a list that the address names. It answers what
-// makes the link to the next one.
-func (v *visit) list(path string, more url.Values, into any) (func(string) string, error) {
+// list asks for the page of a list that the address names.
+func (v *visit) list(path string, more url.Values, into any) error {
 	if err := v.needUser(); err != nil {
-		return nil, err
+		return err
 	}
 	ask := url.Values{"limit": {pageSize}}
 	for name := range more {
 		ask.Set(name, more.Get(name))
 	}
-	q := v.r.URL.Query()
-	if cursor := q.Get("cursor"); cursor != "" {
+	if cursor := v.r.URL.Query().Get("cursor"); cursor != "" {
 		ask.Set("cursor", cursor)
 	}
-	next := func(cursor string) string {
-		if cursor == "" {
-			return ""
-		}
-		q.Del("note")
-		q.Set("cursor", cursor)
-		return address(v.r.URL.EscapedPath(), q)
-	}
-	return next, v.get(address(path, ask), into)
+	return v.get(page.Address(path, ask), into)
 }
 
 // receipt is the page of an order.
@@ -126,6 +118,14 @@ func lineNames(o *api.Order) map[string]string {
 		names[l.SKU] = l.Name
 	}
 	return names
+}
+
+// NameOf is the name of the goods of a refund's line.
+func (p *receipt) NameOf(l api.RefundLine) string {
+	if l.Line >= 0 && l.Line < len(p.Lines) && p.Lines[l.Line].Name != "" {
+		return p.Lines[l.Line].Name
+	}
+	return l.SKU
 }
 
 // readAftermath is what followed a payment.
@@ -280,7 +280,8 @@ func (v *visit) watchOrder() error {
 	if err != nil {
 		return err
 	}
-	v.sign(r)
+	call.Forward(r, v.r)
+	r.Header.Set("Authorization", "Bearer "+v.session)
 	v.s.API.ServeHTTP(v.w, r)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/text/message"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // languages are those that messages has, the first where a visitor wants none
@@ -27,15 +28,14 @@ type tongue struct {
 	pages      map[string]*template.Template
 }
 
-func newTongue(index int, tag language.Tag, version string) (*tongue, error) {
+func newTongue(index int, tag language.Tag, site *page.Site) (*tongue, error) {
 	t := &tongue{Code: tag.String(), index: index, printer: message.NewPrinter(tag)}
 	t.Name = t.text("language.name")
 	var err error
-	t.pages, err = parsePages(template.FuncMap{
+	t.pages, err = site.Templates(template.FuncMap{
 		"t": t.mustText, "money": t.money, "amount": t.amount, "when": t.when, "iso": iso,
 		"code": t.code, "choice": t.options, "page": pageLink, "tone": tone, "initial": initial,
-		"swatch":  swatch,
-		"asset":   func(name string) string { return "/assets/" + version + "/" + name },
+		"swatch": swatch, "asset": site.Asset,
 		"picture": picture, "hint": t.hint,
 		"left": func(l api.LineSnapshot) int64 { return l.Quantity - l.Refunded },
 	})

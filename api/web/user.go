@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,9 +65,9 @@ func registerFields() []field {
 // next is where a visitor goes after logging in.
 func (v *visit) next() string {
 	if v.r.Method == http.MethodPost {
-		return ownPath(v.form.Get("next"))
+		return v.s.site.OwnPath(v.form.Get("next"))
 	}
-	return ownPath(v.r.URL.Query().Get("next"))
+	return v.s.site.OwnPath(v.r.URL.Query().Get("next"))
 }
 
 func (v *visit) showLogin() error    { return v.entryPage(http.StatusOK, "login", nil) }
@@ -207,26 +208,35 @@ func (v *visit) listAddresses() error {
 		D: list.Addresses})
 }
 
+// addressFields are those of an address. It keeps the lines that it has; a new one
+// has two.
 func addressFields(a *api.Address) []field {
-	line := func(i int) string {
+	fields := []field{
+		{Name: "name", Type: "text", Value: a.Name, Complete: "name", Required: true, Max: 100}}
+	for i := range max(2, len(a.Lines)) {
+		f := field{Name: lineField(i), Type: "text", Complete: "off", Required: i == 0, Max: 200}
 		if i < len(a.Lines) {
-			return a.Lines[i]
+			f.Value = a.Lines[i]
 		}
-		return ""
+		if i < 3 {
+			f.Complete = "address-" + f.Name
+		}
+		fields = append(fields, f)
 	}
-	return []field{
-		{Name: "name", Type: "text", Value: a.Name, Complete: "name", Required: true, Max: 100},
-		{Name: "line1", Type: "text", Value: line(0), Complete: "address-line1", Required: true,
-			Max: 200},
-		{Name: "line2", Type: "text", Value: strings.Join(a.Lines[min(1, len(a.Lines)):], ", "),
-			Complete: "address-line2", Max: 200},
+	return append(fields, []field{
 		{Name: "city", Type: "text", Value: a.City, Complete: "address-level2", Required: true,
 			Max: 100},
 		{Name: "postcode", Type: "text", Value: a.Postcode, Complete: "postal-code", Max: 20},
 		{Name: "country", Type: "text", Value: a.Country, Complete: "country", Required: true,
 			Max: 2},
-		{Name: "phone", Type: "tel", Value: a.Phone, Complete: "tel", Required: true, Max: 30}}
+		{Name: "phone", Type: "tel", Value: a.Phone, Complete: "tel", Required: true, Max: 30}}...)
 }
+
+// maxAddressLines is the most lines of an address.
+const maxAddressLines = 5
+
+// lineField is the name of the field of an address's line, which count from 0.
+func lineField(i int) string { return "line" + strconv.Itoa(i+1) }
 
 func (v *visit) showAddress() error { return v.addressPage(http.StatusOK, nil) }
 
@@ -290,9 +300,11 @@ func (v *visit) saveAddress() error {
 }
 
 func (v *visit) addressBody() map[string]any {
-	lines := []string{v.value("line1")}
-	if more := v.value("line2"); more != "" {
-		lines = append(lines, more)
+	lines := []string{v.value(lineField(0))}
+	for i := 1; i < maxAddressLines; i++ {
+		if more := v.value(lineField(i)); more != "" {
+			lines = append(lines, more)
+		}
 	}
 	return map[string]any{"name": v.value("name"), "phone": v.value("phone"), "lines": lines,
 		"city": v.value("city"), "postcode": v.value("postcode"),

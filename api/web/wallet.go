@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // purse is the page of balance and points, with the ledger of one of them.
@@ -23,11 +24,11 @@ func (v *visit) showWallet() error {
 		p.Unit = api.UnitPoint
 	}
 	var list api.WalletEntryList
-	next, err := v.list("/v1/wallet/entries", url.Values{"unit": {p.Unit}}, &list)
+	err := v.list("/v1/wallet/entries", url.Values{"unit": {p.Unit}}, &list)
 	if err != nil {
 		return err
 	}
-	p.Entries, p.Next = list.Entries, next(list.Next)
+	p.Entries, p.Next = list.Entries, page.Next(v.r, list.Next)
 	if err := v.get("/v1/wallet", &p.Wallet); err != nil {
 		return err
 	}

@@ -6,36 +6,25 @@
 package web
 
 import (
-	"bytes"
 	"embed"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"html/template"
 	"log/slog"
 	"net/http"
-	"path"
-	"runtime/debug"
 	"strings"
-	"time"
 
 	"ordo/api"
+	"ordo/api/web/page"
 )
 
 // Limits of requests for pages.
 const (
 	// MaxForm is the largest form, in bytes: a cart of api.MaxLines lines.
 	MaxForm = 512 << 10
-	// assetAge is how long browsers keep what never changes under its name.
-	assetAge = 365 * 24 * time.Hour
 )
 
-//go:embed templates/*.html
-var templates embed.FS
-
-//go:embed assets/shop.css assets/shop.js assets/icon.svg
-var assets embed.FS
+//go:embed templates/*.html assets/shop.css assets/shop.js assets/icon.svg
+var files embed.FS
 
 // policy is what a page may load: its own style, script and events, and
 // pictures of goods. Nothing inline runs, and nobody frames it.
@@ -59,9 +48,9 @@ type Config struct {
 // Server serves the pages, an http.Handler. It keeps nothing between requests.
 type Server struct {
 	Config
+	site    page.Site
 	mux     *http.ServeMux
 	tongues []*tongue
-	version string
 }
 
 // New makes the pages.
@@ -72,12 +61,13 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Config: cfg, mux: http.NewServeMux()}
-	if err := s.readAssets(); err != nil {
-		return nil, err
+	s := &Server{Config: cfg, mux: http.NewServeMux(), site: page.Site{Files: files,
+		Policy: policy, Secure: cfg.Secure, SameSite: http.SameSiteLaxMode}}
+	if err := s.site.Load(); err != nil {
+		return nil, fmt.Errorf("web: %w", err)
 	}
 	for i, tag := range languages {
-		t, err := newTongue(i, tag, s.version)
+		t, err := newTongue(i, tag, &s.site)
 		if err != nil {
 			return nil, err
 		}
@@ -120,7 +110,11 @@ func (s *Server) routes() {
 	s.page("POST /register", (*visit).register)
 	s.page("POST /logout", (*visit).logout)
 	s.page("POST /language", (*visit).chooseLanguage)
-	s.mux.HandleFunc("GET /assets/{version}/{name}", s.asset)
+	s.mux.HandleFunc(s.site.AssetPattern(), func(w http.ResponseWriter, r *http.Request) {
+		if !s.site.ServeAsset(w, r) {
+			s.visit(w, r).fail(notFound())
+		}
+	})
 	s.mux.HandleFunc("/", s.elsewhere)
 }
 
@@ -129,8 +123,9 @@ func (s *Server) routes() {
 func (s *Server) page(pattern string, show func(*visit) error) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		v := s.visit(w, r)
-		defer v.catch()
-		err := v.readForm()
+		defer page.Catch(s.Log, r, func() { v.fail(fault()) })
+		var err error
+		v.form, err = page.ReadForm(w, r, MaxForm, v.formToken())
 		if err == nil {
 			err = show(v)
 		}
@@ -138,19 +133,6 @@ func (s *Server) page(pattern string, show func(*visit) error) {
 			v.fail(err)
 		}
 	})
-}
-
-// catch answers a panic with an error page.
-func (v *visit) catch() {
-	switch p := recover(); p {
-	case nil:
-	case http.ErrAbortHandler:
-		panic(p)
-	default:
-		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", fmt.Sprint(p),
-			"stack", string(debug.Stack()))
-		v.fail(fault())
-	}
 }
 
 // elsewhere is what no page has: a page that says so for people, and the API
@@ -171,37 +153,6 @@ func fault() error {
 	return &problem{Status: http.StatusInternalServerError, Code: api.CodeInternal}
 }
 
-// readAssets makes the version under which browsers may keep the assets.
-func (s *Server) readAssets() error {
-	sum := fnv.New64a()
-	entries, err := assets.ReadDir("assets")
-	if err != nil {
-		return fmt.Errorf("web: %w", err)
-	}
-	for _, e := range entries {
-		text, err := assets.ReadFile("assets/" + e.Name())
-		if err != nil {
-			return fmt.Errorf("web: %w", err)
-		}
-		sum.Write(text)
-	}
-	s.version = hex.EncodeToString(sum.Sum(nil))
-	return nil
-}
-
-func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("name")
-	text, err := assets.ReadFile("assets/" + path.Base(name))
-	if err != nil || r.PathValue("version") != s.version {
-		s.visit(w, r).fail(notFound())
-		return
-	}
-	h := w.Header()
-	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d, immutable", int(assetAge.Seconds())))
-	h.Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(text))
-}
-
 // view is what a page shows.
 type view struct {
 	// Page names the template, and Title what the page is about.
@@ -210,6 +161,8 @@ type view struct {
 	Tongues     []*tongue
 	// User is true for who has logged in.
 	User bool
+	// Units is how many are in the cart.
+	Units int64
 	// Form is what every form of the page sends with it.
 	Form string
 	// Here is the page's own address, to come back to.
@@ -228,7 +181,7 @@ type view struct {
 // show answers with a page. Pages are each visitor's own and never kept.
 func (v *visit) show(status int, p view) error {
 	p.Lang, p.Tongues, p.User = v.tongue, v.s.tongues, v.session != ""
-	p.Form, p.Here = v.formToken(), v.here()
+	p.Form, p.Here, p.Units = v.formToken(), v.here(), v.countCart()
 	if note := v.r.URL.Query().Get("note"); p.Note == "" && notes[note] {
 		p.Note = v.tongue.text("note." + note)
 	}
@@ -236,51 +189,9 @@ func (v *visit) show(status int, p view) error {
 	if t == nil {
 		return fmt.Errorf("web: there is no page %q", p.Page)
 	}
-	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, "layout", p); err != nil {
+	v.w.Header().Set("Content-Language", v.tongue.Code)
+	if err := page.Show(v.w, status, t, p); err != nil {
 		return fmt.Errorf("web: page %s: %w", p.Page, err)
 	}
-	h := v.w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Language", v.tongue.Code)
-	v.w.WriteHeader(status)
-	_, _ = v.w.Write(b.Bytes()) // the visitor may have gone
 	return nil
-}
-
-// secure sets the headers that every answer has.
-func secure(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Vary", "Cookie, Accept-Language")
-}
-
-// parsePages reads all pages, each with the layout around it.
-func parsePages(funcs template.FuncMap) (map[string]*template.Template, error) {
-	layout, err := template.New("").Funcs(funcs).
-		ParseFS(templates, "templates/layout.html", "templates/parts.html")
-	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
-	entries, err := templates.ReadDir("templates")
-	if err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
-	pages := map[string]*template.Template{}
-	for _, e := range entries {
-		page, err := layout.Clone()
-		if err == nil {
-			page, err = page.ParseFS(templates, "templates/"+e.Name())
-		}
-		if err != nil {
-			return nil, fmt.Errorf("web: %w", err)
-		}
-		pages[strings.TrimSuffix(e.Name(), ".html")] = page
-	}
-	delete(pages, "layout")
-	delete(pages, "parts")
-	return pages, nil
 }

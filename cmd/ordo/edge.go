@@ -17,6 +17,7 @@ import (
 	"ordo/api"
 	"ordo/api/rest"
 	"ordo/api/web"
+	"ordo/api/web/console"
 	"ordo/bus"
 	"ordo/stores"
 )
@@ -122,6 +123,13 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 	return rest.New(cfg)
 }
 
+// Whom the console serves; the empty string is consoleLoopback.
+const (
+	consoleLoopback   = "loopback"
+	consoleEverywhere = "everywhere"
+	consoleOff        = "off"
+)
+
 // ofAPI are the addresses, and what they begin with, that are the API's. Every
 // other one is a page's, or leads to a page that says that there is nothing.
 var ofAPI = [...]string{"/v1/", "/admin/", "/docs", "/docs/", "/openapi.json", "/livez",
@@ -130,8 +138,9 @@ var ofAPI = [...]string{"/v1/", "/admin/", "/docs", "/docs/", "/openapi.json", "
 // addresses are all that the shop serves by HTTP: the API, the pages, and the
 // sandbox where there is one.
 func (s *Shop) addresses() (http.Handler, error) {
+	secure := s.cfg.Certificate != nil || strings.HasPrefix(s.cfg.Pay.PublicURL, "https://")
 	pages, err := web.New(web.Config{API: s.rest, Currency: s.cfg.Currency, Log: s.cfg.Log,
-		Secure: s.cfg.Certificate != nil || strings.HasPrefix(s.cfg.Pay.PublicURL, "https://")})
+		Secure: secure})
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +151,17 @@ func (s *Shop) addresses() (http.Handler, error) {
 	if s.sandbox != nil {
 		mux.Handle(sandboxPath+"/", http.StripPrefix(sandboxPath, s.sandbox))
 	}
-	mux.Handle("/", s.meters.pages(pages))
+	if s.cfg.Console != consoleOff {
+		operators, err := console.New(console.Config{API: s.rest, Log: s.cfg.Log,
+			Everywhere: s.cfg.Console == consoleEverywhere, Secure: secure})
+		if err != nil {
+			return nil, err
+		}
+		counted := s.meters.pages("console", operators)
+		mux.Handle(console.Prefix, counted)
+		mux.Handle(console.Prefix+"/", counted)
+	}
+	mux.Handle("/", s.meters.pages("page", pages))
 	return mux, nil
 }
 

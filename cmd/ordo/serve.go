@@ -32,6 +32,7 @@ type ServeCmd struct {
 	TakeOver   bool   `help:"Replace the files that own the actors."`
 	AdminToken string `help:"Token of the admin API." placeholder:"TOKEN"`
 
+	Console        string        `help:"Whom the operators' pages at /console serve: loopback, everywhere, or off." enum:"loopback,everywhere,off" default:"loopback"`
 	Currency       string        `help:"The shop's currency." default:"GBP"`
 	Expiry         time.Duration `help:"How long an order waits for payment." default:"15m"`
 	SubmitDeadline time.Duration `help:"How long an order waits for its steps." default:"60s"`
@@ -100,7 +101,7 @@ func (c *ServeCmd) loadTLS() error {
 func (c *ServeCmd) shop(t *terminal) ShopConfig {
 	return ShopConfig{Data: c.Data, HTTP: c.HTTP, NATS: c.NATS, NATSListen: c.NATSListen,
 		Only: splitList(c.Only), NoAPI: c.NoAPI, TakeOver: c.TakeOver, Certificate: c.certificate,
-		AdminToken: c.AdminToken, Currency: c.Currency, Expiry: c.Expiry,
+		AdminToken: c.AdminToken, Console: c.Console, Currency: c.Currency, Expiry: c.Expiry,
 		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery,
 		AuditEvery: cmp.Or(c.AuditEvery, -1), Pay: c.PayFlags, Signals: c.SignalFlags,
 		Log: t.Log}

@@ -58,6 +58,8 @@ type ShopConfig struct {
 	// AdminToken guards the admin API; empty: the one kept in Data, made at
 	// the first start.
 	AdminToken string
+	// Console says whom the operators' pages serve; empty: this machine.
+	Console string
 	// Currency is the only one the shop sells in; empty: GBP.
 	Currency string
 	// Expiry is how long an order waits for payment, 0: 15 minutes, and

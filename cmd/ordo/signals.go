@@ -208,8 +208,8 @@ func (s *Shop) work(run context.Context, w bus.Worker) {
 	bus.Work(run, s.js, w, s.cfg.Log)
 }
 
-// pages measures the pages, as one operation.
-func (m *meters) pages(h http.Handler) http.Handler {
+// pages measures pages as one operation of that name.
+func (m *meters) pages(name string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began, seen := time.Now(), &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		h.ServeHTTP(seen, r)
@@ -217,7 +217,7 @@ func (m *meters) pages(h http.Handler) http.Handler {
 		if r.Method == http.MethodGet || r.Method == http.MethodPost {
 			method = r.Method
 		}
-		m.request(&rest.Request{Operation: "page", Method: method, Status: seen.status,
+		m.request(&rest.Request{Operation: name, Method: method, Status: seen.status,
 			Took: time.Since(began)})
 	})
 }

@@ -1,0 +1,96 @@
+package rest
+
+import (
+	"context"
+	"strings"
+
+	"ordo/api"
+)
+
+func (s *Server) findRoutes() {
+	route(s, s.op("find", "GET /admin/v1/find", support,
+		"What an id, an e-mail address, a SKU or a provider's number belongs to"), s.find)
+}
+
+type findInput struct {
+	Word string `query:"q" required:"true" minLength:"1" maxLength:"254" doc:"As somebody wrote it."`
+}
+
+// Found are things that a word names; none where nothing is known by it.
+type Found struct {
+	Items []FoundThing `json:"items"`
+}
+
+// FoundThing is an order, a user or a SKU. Attempts to pay, refunds and trades
+// are found as the order that they belong to.
+type FoundThing struct {
+	Kind string `json:"kind" enum:"order,user,sku"`
+	ID   string `json:"id"`
+}
+
+// find is row M7: support has a number from a person or a provider, and not what
+// it is. What is looked for by its form comes first.
+func (s *Server) find(ctx context.Context, in *findInput) (*answer[Found], error) {
+	word := strings.TrimSpace(in.Word)
+	out := Found{Items: []FoundThing{}}
+	for _, look := range []func(context.Context, string) (FoundThing, error){
+		s.findByForm, s.findSKU, s.findTrade} {
+		thing, err := look(ctx, word)
+		switch {
+		case is(err, api.CodeNotFound), is(err, api.CodeInvalid):
+		case err != nil:
+			return nil, err
+		case thing.ID != "":
+			out.Items = append(out.Items, thing)
+		}
+	}
+	return &answer[Found]{out}, nil
+}
+
+// findByForm looks for what the form of a word says that it is.
+func (s *Server) findByForm(ctx context.Context, word string) (FoundThing, error) {
+	prefix, _, _ := strings.Cut(word, "_")
+	if strings.Contains(word, "@") {
+		prefix = "@"
+	}
+	switch prefix {
+	case api.PrefixOrder:
+		var o api.Order
+		err := s.Edge.Ask(ctx, &api.GetOrder{ID: word}, &o)
+		return FoundThing{"order", o.ID}, err
+	case api.PrefixPayment:
+		var a api.Attempt
+		err := s.Edge.Ask(ctx, &api.GetAttempt{ID: word}, &a)
+		return FoundThing{"order", a.Order}, err
+	case api.PrefixRefund:
+		var r api.Refund
+		err := s.Edge.Ask(ctx, &api.GetRefund{ID: word}, &r)
+		return FoundThing{"order", r.Order}, err
+	case api.PrefixUser:
+		var u api.Account
+		err := s.Edge.Ask(ctx, &api.GetUser{ID: word}, &u)
+		return FoundThing{"user", u.ID}, err
+	case "@":
+		var u api.Account
+		err := s.Edge.Ask(ctx, &api.GetUser{Email: foldEmail(word)}, &u)
+		return FoundThing{"user", u.ID}, err
+	}
+	return FoundThing{}, nil
+}
+
+func (s *Server) findSKU(ctx context.Context, word string) (found FoundThing, err error) {
+	var list api.SKUList
+	if err := s.Edge.Ask(ctx, &api.GetSKUs{IDs: []string{word}}, &list); err != nil {
+		return found, err
+	}
+	if len(list.SKUs) > 0 {
+		found = FoundThing{"sku", list.SKUs[0].ID}
+	}
+	return found, nil
+}
+
+func (s *Server) findTrade(ctx context.Context, word string) (FoundThing, error) {
+	var e api.PayLogEntry
+	err := s.Edge.Ask(ctx, &api.FindTrade{Number: word}, &e)
+	return FoundThing{"order", e.Order}, err
+}

@@ -1,0 +1,176 @@
+package console
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"ordo/api"
+	"ordo/api/web/call"
+	"ordo/api/web/page"
+)
+
+// Cookies. None of them can be read by a script, goes along with a request of
+// another site, or to another page than the console's.
+const (
+	cookieToken = "ordo-console"
+	cookieForm  = "ordo-console-form"
+	// tokenAge is how long a login lasts.
+	tokenAge = 12 * time.Hour
+)
+
+// visit is one request for a page, and who sends it.
+type visit struct {
+	s *Server
+	w http.ResponseWriter
+	r *http.Request
+	// token is the admin token, or the session of an admin or supporter; empty
+	// for who has not logged in.
+	token string
+	// key makes this browser's forms its own.
+	key string
+	// form is what was posted.
+	form url.Values
+	// question is what the page asks before something is done.
+	question *question
+}
+
+func (s *Server) visit(w http.ResponseWriter, r *http.Request) *visit {
+	return &visit{s: s, w: w, r: r, form: url.Values{}, token: s.site.Cookie(r, cookieToken),
+		key: s.site.Key(w, r, cookieForm)}
+}
+
+// formToken is what every form of this visitor's pages brings with it.
+func (v *visit) formToken() string { return page.Token(v.key, v.token) }
+
+// value is a field as it was written, without space around it.
+func (v *visit) value(name string) string { return strings.TrimSpace(v.form.Get(name)) }
+
+// here is the address of the page, as a form may send the browser back to.
+func (v *visit) here() string {
+	q := v.r.URL.Query()
+	q.Del("note")
+	return page.Address(v.r.URL.EscapedPath(), q)
+}
+
+// goTo sends the browser on to a page of the console.
+func (v *visit) goTo(to string) error {
+	v.s.site.GoTo(v.w, to)
+	return nil
+}
+
+// notes are what a page may say was just done, by the word in its address.
+var notes = map[string]string{
+	"retried":   "Asked for again, or handled again.",
+	"settled":   "Settled with the participants.",
+	"equal":     "Order and participants say the same; nothing was to be settled.",
+	"cancelled": "The order is cancelled, or will be once its payment is closed.",
+	"dismissed": "Dismissed.",
+	"stock":     "The stock is changed.",
+	"refunded":  "The refund is under way.",
+	"grant":     "Granted: the money is on its way.",
+	"deny":      "Denied.",
+}
+
+// goNoted is goTo a page that says what was done.
+func (v *visit) goNoted(to, note string) error { return v.goTo(v.s.site.Noted(to, note)) }
+
+func mustLogin() error {
+	return &call.Problem{Status: http.StatusUnauthorized, Code: api.CodeUnauthorized}
+}
+
+// get asks the admin API.
+func (v *visit) get(path string, into any) error {
+	return v.call(call.Call{Method: http.MethodGet, Path: path}, into)
+}
+
+// post sends something to the admin API.
+func (v *visit) post(path string, body, into any) error {
+	return v.call(call.Call{Method: http.MethodPost, Path: path, Body: body}, into)
+}
+
+func (v *visit) call(c call.Call, into any) error {
+	c.Path = "/admin/v1" + c.Path
+	c.Header = append(c.Header, "Authorization", "Bearer "+v.token)
+	return v.s.api.Do(v.r, c, into)
+}
+
+// fail answers with what went wrong: the page to log in, or one that says what
+// it was, with the status that the API has for it.
+func (v *visit) fail(err error) {
+	p := call.Refused(err)
+	if p == nil {
+		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", err)
+		p = call.Refused(fault())
+	}
+	if p.Code == api.CodeUnauthorized {
+		if v.token != "" {
+			v.s.site.SetCookie(v.w, cookieToken, "", -time.Second)
+		}
+		_ = v.goTo(Prefix + "/login?" + url.Values{"next": {v.here()}}.Encode()) // never fails
+		return
+	}
+	page := view{Page: "error", Title: http.StatusText(p.Status), D: p}
+	if err := v.show(p.Status, page); err != nil {
+		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", err)
+		http.Error(v.w, page.Title, p.Status)
+	}
+}
+
+func (v *visit) showLogin() error { return v.loginPage(http.StatusOK, nil) }
+
+func (v *visit) loginPage(status int, bad []string) error {
+	next := v.r.URL.Query().Get("next")
+	if v.form.Has("next") {
+		next = v.form.Get("next")
+	}
+	return v.show(status, view{Page: "login", Title: "Log in", Bad: bad,
+		D: map[string]string{"Next": v.s.site.OwnPath(next), "Email": v.value("email")}})
+}
+
+// login takes the admin token, or the e-mail address and password of an admin or
+// a supporter.
+func (v *visit) login() error {
+	if v.s.logins.Tokens() < 1 {
+		return v.loginPage(http.StatusTooManyRequests, []string{"Too many tries; wait a moment."})
+	}
+	token := v.value("token")
+	if token == "" {
+		var made struct{ Token string }
+		err := v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/login",
+			Body: map[string]string{"email": v.value("email"), "password": v.form.Get("password")}}, &made)
+		if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError {
+			v.s.logins.Allow()
+			return v.loginPage(http.StatusForbidden, []string{"E-mail address or password is wrong."})
+		}
+		if err != nil {
+			return err
+		}
+		token = made.Token
+	}
+	v.token = token
+	err := v.get("/transactions?limit=1", nil)
+	if p := call.Refused(err); p != nil && (p.Status == http.StatusUnauthorized ||
+		p.Status == http.StatusForbidden) {
+		v.token = ""
+		v.s.logins.Allow()
+		return v.loginPage(http.StatusForbidden, []string{"This token or user may not look in here."})
+	}
+	if err != nil {
+		return err
+	}
+	v.s.site.SetCookie(v.w, cookieToken, token, tokenAge)
+	v.s.Log.Info("console login", "from", v.r.RemoteAddr)
+	return v.goTo(v.form.Get("next"))
+}
+
+func (v *visit) logout() error {
+	if v.token != "" && !strings.HasPrefix(v.token, "adm_") {
+		// A session ends with it; if it can't be ended now, it ends with its time.
+		_ = v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/logout",
+			Header: []string{"Authorization", "Bearer " + v.token}}, nil)
+	}
+	v.s.site.SetCookie(v.w, cookieToken, "", -time.Second)
+	return v.goTo(Prefix + "/login")
+}
