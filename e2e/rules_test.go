@@ -31,12 +31,14 @@ var mayImport = map[string][]string{
 		"actors/shipping", "actors/user", "actors/order", "actors/journal"},
 	"actors/audit":   {"api", "bus", "stores"},
 	"actors/history": {"api", "bus", "stores", "actors"},
-	"api/rest":       {"api", "bus", "stores", "actors/audit", "actors/payment/gateway"},
-	"api/web":        {"api"},
+	"api/rest": {"api", "bus", "stores", "actors/audit", "actors/journal/webhook",
+		"actors/payment/gateway"},
+	"api/web": {"api"},
 
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},
 	"actors/payment/gateway": {"api", "actors/payment/alipay", "actors/payment/stripe"},
+	"actors/journal/webhook": {"api"},
 	"actors/payment/sandbox": {"api", "stores", "actors/payment/alipay"},
 }
 

@@ -333,7 +333,10 @@ func TestOpenAPI(t *testing.T) {
 		"list-pay-log", "list-incidents", "ask-refund", "list-refunds", "list-all-refunds",
 		"get-any-refund", "refund-order", "grant-refund", "deny-refund", "get-shipment",
 		"list-shipments", "ship-order", "receive-shipment", "list-courses", "get-course",
-		"import-courses", "list-enrolments", "list-students"} {
+		"import-courses", "list-enrolments", "list-students",
+		"list-webhooks", "create-webhook", "get-webhook", "change-webhook", "delete-webhook",
+		"rotate-webhook", "test-webhook", "replay-webhook", "list-deliveries", "get-delivery",
+		"replay-delivery"} {
 		if !ids[id] {
 			t.Errorf("%s is not in the document", id)
 		}

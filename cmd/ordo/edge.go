@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"ordo/actors/journal/webhook"
 	"ordo/api"
 	"ordo/api/rest"
 	"ordo/api/web"
@@ -43,6 +44,17 @@ func (s *Shop) removeFromCarts(run context.Context) {
 			}
 			return nil, carts.Take(ctx, &m)
 		}}, s.cfg.Log)
+}
+
+// sendWebhooks does the journal's effect that calls endpoints of others.
+func (s *Shop) sendWebhooks(run context.Context) {
+	sender := webhook.New(webhook.Config{Ask: s.edge.Ask, Insecure: s.cfg.WebhookInsecure,
+		Version: Version})
+	s.wg.Go(func() {
+		defer sender.Close()
+		bus.Work(run, s.js, bus.Worker{Actor: "journal", Name: api.EffectWebhook,
+			Parallel: webhook.Parallel, Timeout: webhook.Timeout, Do: sender.Do}, s.cfg.Log)
+	})
 }
 
 func (s *Shop) carts(ctx context.Context) (*stores.Carts, error) {
@@ -118,7 +130,8 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 	return rest.New(rest.Config{Edge: s.edge, Sessions: s.sessions, Carts: carts,
 		Checkouts: stores.NewCheckouts(s.js, checkouts), AdminToken: s.AdminToken,
 		Currency: s.cfg.Currency, PayMethods: s.payMethods(), Gateways: s.pay,
-		CheckoutTTL: bus.CheckoutTTL, Ready: s.ready, Audit: s.auditReport,
+		WebhookInsecure: s.cfg.WebhookInsecure,
+		CheckoutTTL:     bus.CheckoutTTL, Ready: s.ready, Audit: s.auditReport,
 		AuditFound: s.auditFound, Metrics: s.metrics(), Log: s.cfg.Log, Version: Version})
 }
 

@@ -39,6 +39,8 @@ type ServeCmd struct {
 	Drain          time.Duration `help:"How long to serve on, not ready, after SIGTERM." default:"0s"`
 	PayFlags
 
+	WebhookInsecure bool `help:"Let webhooks go to http and to private addresses, to try them out."`
+
 	Pprof string `help:"Address of the profiler, on loopback; empty for none." placeholder:"ADDR"`
 
 	// certificate is what TLSCert and TLSKey hold; nil without them.
@@ -60,6 +62,9 @@ func (c *ServeCmd) Validate() error {
 		c.PayFlags.Validate()}
 	if c.Sandbox && c.NoAPI {
 		errs = append(errs, errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
+	}
+	if c.WebhookInsecure && c.Production {
+		errs = append(errs, errors.New("--webhook-insecure is not for --production"))
 	}
 	if c.AlipayAppID != "" && c.Expiry > maxAlipayExpiry {
 		errs = append(errs, fmt.Errorf("--expiry: Alipay's links are good for %s at most",
@@ -100,7 +105,8 @@ func (c *ServeCmd) shop(t *terminal) ShopConfig {
 		Only: splitList(c.Only), NoAPI: c.NoAPI, TakeOver: c.TakeOver, Certificate: c.certificate,
 		AdminToken: c.AdminToken, Currency: c.Currency, Expiry: c.Expiry,
 		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery,
-		AuditEvery: cmp.Or(c.AuditEvery, -1), Pay: c.PayFlags, Log: t.Log}
+		AuditEvery: cmp.Or(c.AuditEvery, -1), Pay: c.PayFlags,
+		WebhookInsecure: c.WebhookInsecure, Log: t.Log}
 }
 
 // tune sets Go's runtime for actors, unless the environment does. A commit

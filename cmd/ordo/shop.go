@@ -71,6 +71,8 @@ type ShopConfig struct {
 	AuditEvery time.Duration
 	Pay        PayFlags
 	Log        *slog.Logger
+	// WebhookInsecure lets webhooks go to http and to private addresses.
+	WebhookInsecure bool
 }
 
 // Shop is a running process of a shop.
@@ -158,6 +160,9 @@ func (s *Shop) start(ctx, run context.Context) error {
 	}
 	if s.runs("payment") {
 		s.callProviders(run)
+	}
+	if s.runs("journal") {
+		s.sendWebhooks(run)
 	}
 	return s.startAudit(run)
 }
