@@ -144,7 +144,7 @@ func (s *Sender) request(ctx context.Context, id string, c *api.WebhookCall, now
 	if err != nil {
 		return nil, err
 	}
-	signature, err := sign(id, c, now, body)
+	signature, err := Sign(id, c, now, body)
 	if err != nil {
 		return nil, err
 	}
@@ -156,9 +156,9 @@ func (s *Sender) request(ctx context.Context, id string, c *api.WebhookCall, now
 	return req, nil
 }
 
-// sign is the signature with the secret and, for a while after a rotation, with
-// the one before.
-func sign(id string, c *api.WebhookCall, now time.Time, body []byte) (string, error) {
+// Sign makes the signature of a body: with the secret and, for a while after a
+// rotation, with the one before.
+func Sign(id string, c *api.WebhookCall, now time.Time, body []byte) (string, error) {
 	secrets := []string{c.Secret}
 	if c.OldSecret != "" && api.TimeOf(now) < c.OldUntil {
 		secrets = append(secrets, c.OldSecret)
