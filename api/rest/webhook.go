@@ -55,7 +55,9 @@ type webhookMade struct {
 	Secret string `json:"secret,omitempty" doc:"Signs deliveries; it is not shown again."`
 }
 
-type webhookFields struct {
+// WebhookFields are what an admin says of an endpoint; embed it in an input.
+type WebhookFields struct {
+	// URL is where events are posted to, Types which; none for all.
 	URL         string   `json:"url" minLength:"1" maxLength:"2048"`
 	Description string   `json:"description,omitempty" maxLength:"200"`
 	Types       []string `json:"types,omitempty" maxItems:"50" doc:"Types of events; none for all."`
@@ -73,7 +75,7 @@ func (s *Server) getWebhook(ctx context.Context, in *ByID) (
 
 type createWebhookInput struct {
 	Idempotent
-	Body webhookFields
+	Body WebhookFields
 }
 
 // createWebhook answers a repeat with the endpoint that is there, without its
@@ -105,7 +107,7 @@ func (s *Server) createWebhook(ctx context.Context, in *createWebhookInput) (
 	return &created[webhookMade]{http.StatusCreated, made}, nil
 }
 
-func sameWebhook(w *api.Webhook, f *webhookFields) bool {
+func sameWebhook(w *api.Webhook, f *WebhookFields) bool {
 	return w.URL == f.URL && w.Description == f.Description && slices.Equal(w.Types, f.Types)
 }
 
@@ -113,7 +115,7 @@ type changeWebhookInput struct {
 	ByID
 	Idempotent
 	Body struct {
-		webhookFields
+		WebhookFields
 		Enabled bool `json:"enabled"`
 	}
 }

@@ -51,6 +51,7 @@ type cli struct {
 	Bench     BenchCmd     `cmd:"" help:"Measure orders per second over HTTP."`
 	Audit     AuditCmd     `cmd:"" help:"Check that stock, money, coupons and orders add up."`
 	Dead      DeadCmd      `cmd:"" help:"Look after messages that could not be handled."`
+	Webhook   WebhookCmd   `cmd:"" help:"Look after endpoints that get the shop's events."`
 	Tx        TxCmd        `cmd:"" help:"Show what became of orders."`
 	Verify    VerifyCmd    `cmd:"" help:"Rebuild actors' files from their streams and compare."`
 	At        AtCmd        `cmd:"" help:"Make a file of an actor as it was."`
