@@ -168,6 +168,9 @@ func (tx *Tx) Incident(kind, text string) error {
 // Config reads what Configure stored into config, which keeps its values where
 // nothing was stored.
 func (tx *Tx) Config(config any) error {
+	if string(tx.b.config) == "null" {
+		return nil
+	}
 	if err := json.Unmarshal(tx.b.config, config); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}

@@ -68,16 +68,18 @@ func TestConfRightsAreEnough(t *testing.T) {
 	for _, name := range bus.ActorNames() {
 		dirs = append(dirs, t.TempDir())
 		processes[name] = serve(t, dirs[len(dirs)-1], append([]string{"--nats", confURL(s, name),
-			"--only", name, "--no-api", "--expiry", "5s", "--pay-margin", "1s", "--pay-query", "1s"},
+			"--only", name, "--no-api", "--expiry", "5s", "--pay-margin", "1s", "--pay-query", "1s",
+			"--webhook-insecure"},
 			g.flags...)...)
 	}
 	edge := crashServe(t, addr, t.TempDir(), append([]string{"--nats", confURL(s, "api"), "--only",
-		"none"}, g.flags...)...)
+		"none", "--webhook-insecure"}, g.flags...)...)
 	edge.nats = confURL(s, "setup")
 	processes["api"] = edge
 	confOrders(edge)
 	confPayments(edge, g)
 	confLetter(edge)
+	confWebhook(edge)
 	// Its senders ask for what it has, and it asks them for what it lacks.
 	processes["goods"].kill()
 	processes["goods"] = serve(t, dirs[1], "--nats", confURL(s, "goods"), "--only", "goods",
@@ -187,6 +189,18 @@ func confLetter(p *process) {
 	})
 	p.admin().must("POST", fmt.Sprintf("/admin/v1/dead/goods/%d/dismiss", list.Letters[0].N),
 		map[string]string{"reason": "a test"}, nil)
+}
+
+// confWebhook has an event sent to an endpoint that fails once.
+func confWebhook(p *process) {
+	p.t.Helper()
+	e := newEndpoint(p.t, nil)
+	e.answer(http.StatusServiceUnavailable)
+	p.hooks(e, api.EventOrderPlaced) // others come of orders before
+	o := p.shopper().buy(p.onSale(100, 1), 1)
+	eventually(p.t, "two tries", func() bool { return len(e.of(o.ID)) == 2 })
+	p.admin().must("POST", "/admin/v1/webhooks/"+e.hook.ID+"/rotate", nil, nil)
+	p.admin().must("DELETE", "/admin/v1/webhooks/"+e.hook.ID, nil, nil)
 }
 
 // Nobody can pretend to be another actor, read its mailbox or change streams.

@@ -52,6 +52,9 @@ func wants(tx *actors.Tx) error {
 	}, `SELECT id, types FROM webhook WHERE state = 'enabled' ORDER BY n`); err != nil {
 		return err
 	}
+	if len(all.Webhooks) == 0 {
+		return tx.Configure(nil)
+	}
 	return tx.Configure(&all)
 }
 
