@@ -23,8 +23,8 @@ type WebhookCmd struct {
 	Delete     WebhookDeleteCmd     `cmd:"" help:"Delete an endpoint and its log."`
 	Rotate     WebhookRotateCmd     `cmd:"" help:"Make a new secret and print it, once."`
 	Test       WebhookTestCmd       `cmd:"" help:"Send a webhook.test and wait for what becomes of it."`
-	Deliveries WebhookDeliveriesCmd `cmd:"" help:"List deliveries to an endpoint, newest first."`
-	Replay     WebhookReplayCmd     `cmd:"" help:"Send events again: one delivery, or what was missed."`
+	Deliveries WebhookDeliveriesCmd `cmd:"" help:"List deliveries to an endpoint."`
+	Replay     WebhookReplayCmd     `cmd:"" help:"Send one delivery again, or what was missed."`
 }
 
 // WebhookArgs name an endpoint; embed them in a command.

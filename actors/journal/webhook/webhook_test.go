@@ -68,7 +68,8 @@ func effect() *api.Effect {
 func public(c *webhook.Config) { c.Insecure = false }
 
 // receiver is an endpoint; got is what was posted last.
-func receiver(t *testing.T, answer http.HandlerFunc) (url string, got func() (http.Header, []byte)) {
+func receiver(t *testing.T, answer http.HandlerFunc) (url string,
+	got func() (http.Header, []byte)) {
 	t.Helper()
 	var header http.Header
 	var body []byte
