@@ -38,6 +38,13 @@ func (tx *Tx) open(f *api.Effect, wait time.Duration, work any) (opened bool, er
 	return n > 0, err
 }
 
+// Forget drops an effect that is closed, when the domain keeps what became of
+// it. Outcomes that still come are nothing then. Its id must not be used again.
+func (tx *Tx) Forget(id string) error {
+	_, err := tx.Exec(`DELETE FROM _effect WHERE id = ? AND state = 'closed'`, id)
+	return err
+}
+
 // nextTry is how long a tick waits with announcing an effect again after its
 // n-th announcement: until the stream has done the quick tries of the first.
 func nextTry(id string, n int) time.Duration {

@@ -153,7 +153,7 @@ func (tx *Tx) Reply(value any) error {
 }
 
 // Configure stores the actor's configuration, which a configure message
-// brings.
+// brings, or what a handler must know at every message without a statement.
 func (tx *Tx) Configure(config any) error {
 	body, err := json.Marshal(config)
 	if err != nil {
@@ -164,9 +164,19 @@ func (tx *Tx) Configure(config any) error {
 	return err
 }
 
+// Incident records what an operator must look at, once for the same text among
+// the newest ones.
+func (tx *Tx) Incident(kind, text string) error {
+	tx.writes++
+	return tx.b.incident(kind, text)
+}
+
 // Config reads what Configure stored into config, which keeps its values where
 // nothing was stored.
 func (tx *Tx) Config(config any) error {
+	if string(tx.b.config) == "null" {
+		return nil
+	}
 	if err := json.Unmarshal(tx.b.config, config); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}

@@ -37,12 +37,15 @@ var (
 		&api.SaveAddress{}, &api.DeleteAddress{},
 		&api.Credit{}, &api.Debit{}, &api.ReturnDebit{}, &api.GrantPoints{}, &api.RevokePoints{},
 		&api.RefundBalance{},
+		&api.CreateWebhook{}, &api.ChangeWebhook{}, &api.DeleteWebhook{}, &api.RotateWebhook{},
+		&api.TestWebhook{}, &api.ReplayWebhook{}, &api.SendWebhooks{},
 	}
 	queries = []api.Query{
 		&api.ListCoupons{},
 		&api.GetSKUs{}, &api.GetProduct{}, &api.ListProducts{}, &api.ListCategories{},
 		&api.ListStockLedger{},
-		&api.ListJournal{},
+		&api.ListJournal{}, &api.ListWebhooks{}, &api.GetWebhook{}, &api.ListDeliveries{},
+		&api.GetDelivery{}, &api.GetWebhookCall{},
 		&api.ListCourses{}, &api.CheckSeats{}, &api.GetCourse{}, &api.ListEnrolments{},
 		&api.GetOrder{}, &api.GetSubmission{}, &api.ListOrders{}, &api.GetSteps{},
 		&api.ListTransactions{}, &api.GetTally{},

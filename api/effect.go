@@ -21,6 +21,8 @@ func EffectTypes() []EffectType {
 		{"payment", EffectPayQuery, "A gateway is asked what became of a trade.", GatewayCall{},
 			Trade{}},
 		{"payment", EffectPayClose, "A gateway closes a trade.", GatewayCall{}, Trade{}},
+		{"journal", EffectWebhook, "An event goes to an endpoint of others.", WebhookTry{},
+			WebhookOutcome{}},
 		{"payment", EffectPayRefund, "A gateway sends money back.", GatewayCall{}, RefundOutcome{}},
 	}
 }

@@ -19,6 +19,8 @@ const (
 	PrefixTransfer = "trf"
 	PrefixPayment  = "pay"
 	PrefixRefund   = "rfd"
+	PrefixWebhook  = "whk"
+	PrefixDelivery = "msg"
 )
 
 // NewID mints an id from the clock and the system's random source. Only edges

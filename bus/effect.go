@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,8 @@ import (
 
 // Limits of effects.
 const (
-	// EffectTimeout is how long one try of an effect may take.
+	// EffectTimeout is how long one try of an effect may take, if its worker says
+	// nothing else.
 	EffectTimeout = 10 * time.Second
 	// EffectTries is how often the first announcement of an effect is tried,
 	// within about a minute and a half; later ones, by the actor's sweep, are
@@ -32,8 +34,9 @@ const (
 	// between two tries.
 	effectDelay    = 5 * time.Second
 	maxEffectDelay = 10 * time.Minute
-	// effectAckWait is after how long a try counts as lost with its worker.
-	effectAckWait = 3 * EffectTimeout
+	// effectAckWait is after how many times its time a try counts as lost with its
+	// worker.
+	effectAckWait = 3
 	// effectWindow is how many effects of a name are under way or wait for
 	// their next try; the others wait undelivered behind them.
 	effectWindow = 4096
@@ -58,7 +61,9 @@ type Worker struct {
 	Name  string
 	// Parallel is how many tries run side by side, in no order; 0 means 1.
 	Parallel int
-	// Do does one try, within EffectTimeout. After an error the effect is
+	// Timeout is how long one try may take; 0 means EffectTimeout.
+	Timeout time.Duration
+	// Do does one try, within Timeout. After an error the effect is
 	// tried again after EffectDelay, for ever; what it returns without one is
 	// the effect's final outcome.
 	Do func(ctx context.Context, e *api.Effect) (data any, err error)
@@ -99,13 +104,13 @@ func Work(ctx context.Context, js jetstream.JetStream, w Worker, log *slog.Logge
 	log = log.With("actor", w.Actor, "effects", w.Name)
 	retry(ctx, log, "effects "+w.Name, func() error {
 		c, err := js.CreateOrUpdateConsumer(ctx, StreamEffects, jetstream.ConsumerConfig{
-			Durable: "effect-" + w.Actor + "-" + w.Name, FilterSubject: EffectSubject(w.Actor,
-				w.Name),
+			Durable:       "effect-" + w.Actor + "-" + w.Name,
+			FilterSubject: EffectSubject(w.Actor, w.Name),
 			Description: "Calls of " + w.Name + " for " + w.Actor + "; one that failed is " +
 				"redelivered after a pause.",
 			Metadata:  metadata(KindEffects, w.Actor),
 			AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: effectWindow,
-			MaxDeliver: EffectTries, AckWait: effectAckWait,
+			MaxDeliver: EffectTries, AckWait: effectAckWait * w.timeout(),
 		})
 		if err != nil {
 			return err
@@ -218,10 +223,11 @@ func (w *Worker) watched(ctx context.Context, m jetstream.Msg, e *api.Effect) (d
 	}
 	return data, span, err
 }
+func (w *Worker) timeout() time.Duration { return cmp.Or(w.Timeout, EffectTimeout) }
 
 // do calls Do within its time. A panic is an error.
 func (w *Worker) do(ctx context.Context, e *api.Effect) (data any, err error) {
-	ctx, cancel := context.WithTimeout(ctx, EffectTimeout)
+	ctx, cancel := context.WithTimeout(ctx, w.timeout())
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {

@@ -85,6 +85,32 @@ func TestWorkReportsAnOutcome(t *testing.T) {
 	}
 }
 
+// A worker may have more time for a try, and its message waits for it longer.
+func TestWorkHasItsTime(t *testing.T) {
+	n := newNet(t)
+	const limit = 3 * bus.EffectTimeout
+	left := make(chan time.Duration, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		bus.Work(ctx, n.js, bus.Worker{Actor: "order", Name: "cart", Timeout: limit,
+			Do: func(ctx context.Context, _ *api.Effect) (any, error) {
+				end, _ := ctx.Deadline()
+				left <- time.Until(end)
+				return nil, nil
+			}}, quiet())
+	}()
+	defer func() { cancel(); <-done }()
+	n.effect("fx-1", 1)
+	if d := <-left; d > limit || d < limit-bus.EffectTimeout {
+		t.Errorf("%s are left", d)
+	}
+	if c := n.consumer(bus.StreamEffects, "effect-order-cart"); c.Config.AckWait != 3*limit {
+		t.Errorf("the message waits %s", c.Config.AckWait)
+	}
+}
+
 // Two workers do the same try: the same outcome has the same id and arrives
 // once; another one arrives beside it, for the actor to judge.
 func TestWorkRepeated(t *testing.T) {

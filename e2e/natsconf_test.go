@@ -69,17 +69,19 @@ func TestConfRightsAreEnough(t *testing.T) {
 	for _, name := range bus.ActorNames() {
 		dirs = append(dirs, t.TempDir())
 		processes[name] = serve(t, dirs[len(dirs)-1], append([]string{"--nats", confURL(s, name),
-			"--only", name, "--no-api", "--expiry", "5s", "--pay-margin", "1s", "--pay-query", "1s"},
+			"--only", name, "--no-api", "--expiry", "5s", "--pay-margin", "1s", "--pay-query", "1s",
+			"--webhook-insecure"},
 			g.flags...)...)
 	}
 	edge := crashServe(t, addr, t.TempDir(), append([]string{"--nats", confURL(s, "api"), "--only",
-		"none"}, g.flags...)...)
+		"none", "--webhook-insecure"}, g.flags...)...)
 	edge.nats = confURL(s, "setup")
 	processes["api"] = edge
 	confOrders(edge)
 	confPayments(edge, g)
 	confLetter(edge)
 	confTransactions(edge)
+	confWebhook(edge)
 	// Its senders ask for what it has, and it asks them for what it lacks.
 	processes["goods"].kill()
 	processes["goods"] = serve(t, dirs[1], "--nats", confURL(s, "goods"), "--only", "goods",
@@ -217,6 +219,18 @@ func confTransactions(p *process) {
 	}
 }
 
+// confWebhook has an event sent to an endpoint that fails once.
+func confWebhook(p *process) {
+	p.t.Helper()
+	e := newEndpoint(p.t, nil)
+	e.answer(http.StatusServiceUnavailable)
+	p.hooks(e, api.EventOrderPlaced) // others come of orders before
+	o := p.shopper().buy(p.onSale(100, 1), 1)
+	eventually(p.t, "two tries", func() bool { return len(e.of(o.ID)) == 2 })
+	p.admin().must("POST", "/admin/v1/webhooks/"+e.hook.ID+"/rotate", nil, nil)
+	p.admin().must("DELETE", "/admin/v1/webhooks/"+e.hook.ID, nil, nil)
+}
+
 // Nobody can pretend to be another actor, read its mailbox or change streams.
 func TestConfRightsAreNotMore(t *testing.T) {
 	s := confServer(t)
@@ -240,6 +254,9 @@ func TestConfRightsAreNotMore(t *testing.T) {
 		{"api", "ordo.shipping.0.create"},
 		{"api", "ordo.wallet.0.grant"},
 		{"api", "ordo.effect.payment.pay-refund"},
+		{"api", "ordo.q.journal.webhook-call"},
+		{"api", "ordo.journal.0.send-webhooks"},
+		{"order", "ordo.q.journal.webhook-call"},
 		{"learning", "ordo.wallet.0.grant"},
 		{"learning", "ordo.effect.payment.pay-refund"},
 		{"shipping", "ordo.payment.0.refund"},

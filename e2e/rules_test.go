@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"actors/history": {"api", "bus", "stores", "actors"},
 	"actors/settle":  {"api"},
 	"api/rest": {"api", "bus", "bus/tracing", "stores", "actors/audit", "actors/history",
-		"actors/settle", "actors/payment/gateway", "api/origin"},
+		"actors/settle", "actors/payment/gateway", "actors/journal/webhook", "api/origin"},
 	"api/origin": {},
 	"api/web":    {"api", "api/web/call", "api/web/page"},
 
@@ -46,6 +46,7 @@ var mayImport = map[string][]string{
 	"actors/payment/alipay":  {"api"},
 	"actors/payment/stripe":  {"api"},
 	"actors/payment/gateway": {"api", "actors/payment/alipay", "actors/payment/stripe"},
+	"actors/journal/webhook": {"api"},
 	"actors/payment/sandbox": {"api", "stores", "actors/payment/alipay"},
 }
 

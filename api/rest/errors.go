@@ -52,6 +52,7 @@ var statuses = map[api.Code]int{
 	api.CodeRefundTooMuch:  http.StatusConflict,
 	api.CodeRefundRefused:  http.StatusConflict,
 	api.CodeNotShippable:   http.StatusConflict,
+	api.CodeWebhookOff:     http.StatusConflict,
 	api.CodeTooLarge:       http.StatusRequestEntityTooLarge,
 	api.CodeBusy:           http.StatusServiceUnavailable,
 	api.CodeUnavailable:    http.StatusServiceUnavailable,

@@ -70,6 +70,8 @@ type Config struct {
 	// GuestsPerSecond is how many guest ids this process mints in a second, and
 	// ten times as many at once; 0 for 50.
 	GuestsPerSecond int
+	// WebhookInsecure lets webhooks go to http and to private addresses.
+	WebhookInsecure bool
 	// Gateways are the payment providers; nil for none.
 	Gateways *gateway.Gateways
 	// CheckoutTTL is how long a checkout token waits to be submitted; 0 for
@@ -251,6 +253,7 @@ func (s *Server) routes() {
 	s.adminRoutes()
 	s.transactionRoutes()
 	s.findRoutes()
+	s.webhookRoutes()
 }
 
 // methods are all that any operation has.

@@ -290,6 +290,7 @@ var messages = map[string][len(languages)]string{
 	"code.not_refundable":   {"This can't be refunded", "不能退款"},
 	"code.refund_too_much":  {"This is more than is left to refund", "超出可退数量"},
 	"code.refund_refused":   {"The payment service refused the refund", "支付平台拒绝了退款"},
+	"code.webhook_off":      {"The webhook is disabled", "该 webhook 已停用"},
 	"code.not_shippable":    {"This can't be done with the shipment now", "该货物目前不能这样处理"},
 	"code.too_large":        {"This is too large", "内容过大"},
 	"code.busy":             {"The shop is busy. Try again in a moment.", "商店繁忙，请稍后再试。"},

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"ordo/actors/journal/webhook"
 	"ordo/api"
 	"ordo/api/rest"
 	"ordo/api/web"
@@ -44,6 +45,17 @@ func (s *Shop) removeFromCarts(run context.Context) {
 			}
 			return nil, carts.Take(ctx, &m)
 		}})
+}
+
+// sendWebhooks does the journal's effect that calls endpoints of others.
+func (s *Shop) sendWebhooks(run context.Context) {
+	sender := webhook.New(webhook.Config{Ask: s.edge.Ask, Insecure: s.cfg.WebhookInsecure,
+		Version: Version})
+	s.wg.Go(func() {
+		defer sender.Close()
+		s.work(run, bus.Worker{Actor: "journal", Name: api.EffectWebhook,
+			Parallel: webhook.Parallel, Timeout: webhook.Timeout, Do: sender.Do})
+	})
 }
 
 func (s *Shop) carts(ctx context.Context) (*stores.Carts, error) {
@@ -120,6 +132,7 @@ func (s *Shop) newAPI(ctx context.Context) (*rest.Server, error) {
 	cfg.Edge, cfg.Sessions, cfg.Carts = s.edge, s.sessions, carts
 	cfg.Checkouts, cfg.CheckoutTTL = stores.NewCheckouts(s.js, checkouts), bus.CheckoutTTL
 	cfg.Currency, cfg.PayMethods, cfg.Gateways = s.cfg.Currency, s.payMethods(), s.pay
+	cfg.WebhookInsecure = s.cfg.WebhookInsecure
 	return rest.New(cfg)
 }
 

@@ -56,6 +56,7 @@ type cli struct {
 	Bench     BenchCmd     `cmd:"" help:"Measure orders per second over HTTP."`
 	Audit     AuditCmd     `cmd:"" help:"Check that stock, money, coupons and orders add up."`
 	Dead      DeadCmd      `cmd:"" help:"Look after messages that could not be handled."`
+	Webhook   WebhookCmd   `cmd:"" help:"Look after endpoints that get the shop's events."`
 	Tx        TxCmd        `cmd:"" help:"Show what became of orders."`
 	Coupon    CouponCmd    `cmd:"" help:"Give coupons to users of a running shop, and list them."`
 	Goods     GoodsCmd     `cmd:"" help:"Look after catalogue and stock of a running shop."`

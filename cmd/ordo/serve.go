@@ -41,6 +41,7 @@ type ServeCmd struct {
 	AuditEvery     time.Duration `help:"Time between rounds of the standing audit; 0s for none." default:"5s"`
 	Drain          time.Duration `help:"How long to serve on, not ready, after SIGTERM." default:"0s"`
 	PayFlags
+	WebhookInsecure bool `help:"Let webhooks go to http and to private addresses, to try them out."`
 	SignalFlags
 
 	// certificate is what TLSCert and TLSKey hold; nil without them.
@@ -63,6 +64,9 @@ func (c *ServeCmd) Validate() error {
 	if c.Sandbox && c.NoAPI {
 		errs = append(errs,
 			errors.New("--sandbox is part of the API: give --no-api an `ordo sandbox`"))
+	}
+	if c.WebhookInsecure && c.Production {
+		errs = append(errs, errors.New("--webhook-insecure is not for --production"))
 	}
 	if c.AlipayAppID != "" && c.Expiry > maxAlipayExpiry {
 		errs = append(errs, fmt.Errorf("--expiry: Alipay's links are good for %s at most",
@@ -104,7 +108,7 @@ func (c *ServeCmd) shop(t *terminal) ShopConfig {
 		AdminToken: c.AdminToken, Console: c.Console, Currency: c.Currency, Expiry: c.Expiry,
 		SubmitDeadline: c.SubmitDeadline, MaxUnits: c.MaxUnits, TickEvery: c.TickEvery,
 		AuditEvery: cmp.Or(c.AuditEvery, -1), Pay: c.PayFlags, Signals: c.SignalFlags,
-		Log: t.Log}
+		WebhookInsecure: c.WebhookInsecure, Log: t.Log}
 }
 
 // tune sets Go's runtime for actors, unless the environment does. A commit

@@ -73,6 +73,8 @@ type ShopConfig struct {
 	// are quick; 0: 5 s, below 0: none.
 	AuditEvery time.Duration
 	Pay        PayFlags
+	// WebhookInsecure lets webhooks go to http and to private addresses.
+	WebhookInsecure bool
 	// Signals say what the process tells of itself.
 	Signals SignalFlags
 	Log     *slog.Logger
@@ -172,6 +174,9 @@ func (s *Shop) start(ctx, run context.Context) error {
 	}
 	if s.runs("payment") {
 		s.callProviders(run)
+	}
+	if s.runs("journal") {
+		s.sendWebhooks(run)
 	}
 	if err := s.startAudit(run); err != nil {
 		return err

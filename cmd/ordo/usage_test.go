@@ -74,6 +74,11 @@ func TestUsage(t *testing.T) {
 		replay + "--server shop":          "--server",
 		"audit --data":                    "--data",
 		"audit --data x --partially":      "--partially",
+
+		"serve --webhook-insecure --production":               "--webhook-insecure",
+		"webhook replay whk_1 --admin-token a":                "--since",
+		"webhook deliveries w --admin-token a --limit 0":      "--limit",
+		"webhook replay w --admin-token a --delivery m --all": "--all",
 	} {
 		var out, errs bytes.Buffer
 		if code := run(strings.Fields(line), &out, &errs); code != exitUsage ||

@@ -1,0 +1,353 @@
+package journal_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ordo/actors"
+	"ordo/actors/actorstest"
+	"ordo/actors/journal"
+	"ordo/api"
+	"ordo/bus"
+)
+
+// ACCEPT P8
+// For a day after a rotation both secrets sign.
+func TestWebhookRotation(t *testing.T) {
+	a, hook := hooked(t)
+	a.MustEdge("rotate-1", &api.RotateWebhook{ID: hook, Secret: secret(7)})
+	until := api.TimeOf(a.Now).Add(24 * time.Hour)
+	call := func() api.WebhookCall {
+		emit(a, "order", api.EventOrderPaid, "ord_1")
+		return ask[api.WebhookCall](a, &api.GetWebhookCall{WebhookTry: begun(a)[0]})
+	}
+	if c := call(); c.Secret != secret(7) || c.OldSecret != secret(1) || c.OldUntil != until {
+		t.Errorf("call %+v", c)
+	}
+	a.Advance(25 * time.Hour)
+	a.Tick()
+	if c := call(); c.Secret != secret(7) || c.OldSecret != "" {
+		t.Errorf("a day later: %+v", c)
+	}
+}
+
+// ACCEPT P8
+// A replay sends again under the same webhook-id: one delivery, what was missed
+// since a time, or all.
+func TestWebhookReplay(t *testing.T) {
+	a, hook := hooked(t, api.EventOrderPaid)
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	ends(a, begun(a)[0], api.WebhookOutcome{Status: 200})
+	id := only(a, hook, api.DeliveryDelivered).ID
+	a.MustEdge("replay-1", &api.ReplayWebhook{ID: hook, Delivery: id})
+	if got := begun(a); len(got) != 1 || got[0] != (api.WebhookTry{Delivery: id, Number: 2}) {
+		t.Fatalf("replayed %+v", got)
+	}
+	a.MustEdge("replay-2", &api.ReplayWebhook{ID: hook, Delivery: id}) // it is on its way
+	if len(a.Out.Effects) != 0 {
+		t.Errorf("replayed twice: %+v", begun(a))
+	}
+	ends(a, api.WebhookTry{Delivery: id, Number: 2}, api.WebhookOutcome{Status: 200})
+
+	set := api.ChangeWebhook{ID: hook, URL: receiver, Types: []string{api.EventOrderPaid}}
+	a.MustEdge("off", &set)
+	since := api.TimeOf(a.Now)
+	flood(a, 25*100, func(i int) string { // more than a sweep handles
+		if i%25 == 0 {
+			return api.EventOrderPaid
+		}
+		return api.EventOrderPlaced
+	})
+	set.Enabled = true
+	a.MustEdge("on", &set)
+	if n := len(deliveries(a, hook)); n != 1 {
+		t.Fatalf("%d deliveries while it was disabled", n)
+	}
+	a.MustEdge("since", &api.ReplayWebhook{ID: hook, Since: since})
+	if n := drain(a); n != 100 {
+		t.Errorf("%d were sent", n)
+	}
+	if d := ask[api.DeliveryDetail](a, &api.GetDelivery{Webhook: hook, ID: id}); d.Tries != 2 {
+		t.Errorf("one from before was sent again: %+v", d)
+	}
+	a.MustEdge("again", &api.ReplayWebhook{ID: hook, Since: since})
+	if n := drain(a); n != 0 {
+		t.Errorf("%d were sent again", n)
+	}
+	a.MustEdge("all", &api.ReplayWebhook{ID: hook, Since: 1, All: true})
+	if n := drain(a); n != 101 {
+		t.Errorf("%d of all were sent again", n)
+	}
+	a.MustEdge("future", &api.ReplayWebhook{ID: hook, Since: api.TimeOf(a.Now).Add(time.Hour)})
+	if n := drain(a); n != 0 {
+		t.Errorf("%d of the future were sent", n)
+	}
+}
+
+// flood has n events come in one batch, on a channel of their own.
+func flood(a *actorstest.Actor, n int, typ func(i int) string) {
+	a.T.Helper()
+	var in []actors.Delivery
+	for i := range n {
+		e := api.Event{Type: typ(i), Order: fmt.Sprint("ord_", i)}
+		in = append(in, actors.Delivery{Subject: bus.EventSubject(e.Type, e.Order),
+			ID: a.ChannelID("learning", int64(i+1)), Body: api.Raw(&e)})
+	}
+	a.Apply(in...)
+}
+
+// drain answers all tries with success until nothing is left to do.
+func drain(a *actorstest.Actor) (n int) {
+	a.T.Helper()
+	tries := begun(a)
+	for {
+		for len(tries) > 0 {
+			w := tries[0]
+			ends(a, w, api.WebhookOutcome{Status: 200})
+			tries = append(tries[1:], begun(a)...)
+			n++
+		}
+		if a.Tick(); len(a.Out.Sent) == 0 && len(a.Out.Effects) == 0 {
+			return n
+		}
+		tries = begun(a)
+	}
+}
+
+// A delivery's webhook-id is made of event and endpoint, so that an event that
+// is told twice, or replayed after its log is gone, has the same.
+func TestWebhookIDsStay(t *testing.T) {
+	a, hook := hooked(t)
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	ends(a, begun(a)[0], api.WebhookOutcome{Status: 200})
+	id := only(a, hook, api.DeliveryDelivered).ID
+	a.Advance(31 * 24 * time.Hour)
+	if a.Tick(); len(deliveries(a, hook)) != 0 {
+		t.Fatalf("the log has %+v", deliveries(a, hook))
+	}
+	if n := len(list(t, a, api.ListJournal{}).Entries); n != 1 {
+		t.Errorf("the journal has %d entries", n)
+	}
+	a.MustEdge("since", &api.ReplayWebhook{ID: hook, Since: 1})
+	if got := only(a, hook, api.DeliverySending); got.ID != id {
+		t.Errorf("it is %s now, and was %s", got.ID, id)
+	}
+}
+
+// The log forgets what has ended, in parts, and never what is under way.
+func TestWebhookLogIsPruned(t *testing.T) {
+	a, hook := hooked(t)
+	flood(a, actors.SweepLimit+200, func(int) string { return api.EventOrderPaid })
+	tries := begun(a)
+	a.MustEdge("off", &api.ChangeWebhook{ID: hook, URL: receiver}) // which skips what waits
+	for _, w := range tries[1:] {                                  // the first one hangs
+		ends(a, w, api.WebhookOutcome{Status: 200})
+	}
+	for range 2 {
+		a.Tick()
+	}
+	a.Advance(31 * 24 * time.Hour)
+	if a.Tick(); len(a.Out.Sent) != 1 || len(deliveries(a, hook)) != api.MaxPage {
+		t.Errorf("sent %v, %d are left", a.Subjects(), len(deliveries(a, hook)))
+	}
+	a.Tick()
+	if got := only(a, hook, api.DeliverySending); got.Order != "ord_0" {
+		t.Errorf("left %+v", got)
+	}
+	if n := len(list(t, a, api.ListJournal{Order: "ord_7"}).Entries); n != 1 {
+		t.Errorf("the journal has %d entries", n)
+	}
+}
+
+// An endpoint that is deleted is gone at once, its log within sweeps, and what
+// is still reported of it is nothing.
+func TestWebhookIsDeleted(t *testing.T) {
+	a, hook := hooked(t)
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	w := begun(a)[0]
+	a.MustEdge("delete", &api.DeleteWebhook{ID: hook})
+	if refusal := a.Ask(&api.GetWebhook{ID: hook}, new(api.Webhook)); refusal == nil {
+		t.Error("it is still there")
+	}
+	for range 2 {
+		ends(a, w, api.WebhookOutcome{Status: 500})
+		a.Tick()
+	}
+	emit(a, "order", api.EventOrderPaid, "ord_2")
+	if len(a.Out.Effects) != 0 || len(deliveries(a, hook)) != 0 || len(a.Out.Dead) != 0 {
+		t.Errorf("left %+v", a.Out)
+	}
+	if r := a.Edge("delete-2", &api.DeleteWebhook{ID: hook}); r.Refusal == nil {
+		t.Error("it was deleted twice")
+	}
+}
+
+// A try that is reported twice, or late, counts once.
+func TestWebhookOutcomeCountsOnce(t *testing.T) {
+	a, hook := hooked(t)
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	w := begun(a)[0]
+	ends(a, w, api.WebhookOutcome{Status: 500, Milliseconds: 1})
+	ends(a, w, api.WebhookOutcome{Status: 200, Milliseconds: 2})
+	if d := only(a, hook, api.DeliveryPending); d.Tries != 1 || d.Status != 500 {
+		t.Errorf("delivery %+v", d)
+	}
+	next := wakes(a, time.Minute)
+	ends(a, w, api.WebhookOutcome{Status: 200})
+	only(a, hook, api.DeliverySending)
+	ends(a, next[0], api.WebhookOutcome{Withdrawn: true})
+	only(a, hook, api.DeliverySkipped)
+	wantIncidents(a, 0)
+}
+
+// A test is one try of an event that there was none of.
+func TestWebhookTest(t *testing.T) {
+	a, hook := hooked(t, api.EventOrderPaid)
+	r := a.MustEdge("test", &api.TestWebhook{ID: hook})
+	w := begun(a)[0]
+	if !strings.Contains(string(r.Value), w.Delivery) {
+		t.Errorf("answered %s", r.Value)
+	}
+	c := ask[api.WebhookCall](a, &api.GetWebhookCall{WebhookTry: w})
+	if c.Payload.Type != api.WebhookTest || c.Payload.Data != (api.WebhookData{Webhook: hook}) {
+		t.Errorf("call %+v", c)
+	}
+	ends(a, w, api.WebhookOutcome{Status: 404})
+	only(a, hook, api.DeliveryFailed)
+}
+
+// ACCEPT P8
+// Others get ids, states and amounts of an event, and nothing about the person.
+func TestWebhookPayload(t *testing.T) {
+	gbp := func(n int64) api.Money { return api.Money{Amount: n, Currency: "GBP"} }
+	address := api.Address{Name: "Ann Other", Phone: "07700900123"}
+	rfd := api.NewID(api.PrefixRefund)
+	for _, c := range []struct {
+		typ        string
+		data       any
+		want, lack string
+	}{
+		{api.EventOrderRefused, &api.Order{ID: "ord_1", State: api.OrderRefused, Total: gbp(500),
+			Due: gbp(500), Address: address, Channel: "web", Reason: api.Refuse(api.CodeOutOfStock,
+				"too few").With([]int{1})},
+			`"state":"refused","reason":"out_of_stock","total":{"amount":500,"currency":"GBP"}`, "few"},
+		{api.EventOrderRefunded, &api.Refund{ID: rfd, State: api.RefundDone, Amount: gbp(200),
+			Reason: "I am ill", Note: "call Ann"}, `"refund":"` + rfd + `"`, "ill"},
+		{api.EventPaymentPaid, &api.PayLogEntry{Kind: "in", Provider: "alipay", Attempt: "pay_1",
+			TradeNo: "77", Amount: gbp(500)}, `"provider":"alipay","attempt":"pay_1","trade_no":"77"`,
+			"kind"},
+		{api.EventShipmentShipped, &api.Shipment{Address: address, State: "shipped",
+			Carrier: "Royal Mail", Tracking: "RM1", Lines: []api.ShipLine{{SKU: "a"}}},
+			`"carrier":"Royal Mail","tracking":"RM1"`, "lines"},
+		{api.EventEnrolled, &api.Enrolment{SKU: "go-1", Title: "Go", State: "enrolled"},
+			`"state":"enrolled","sku":"go-1"`, "title"},
+		{api.EventOrderPaid, "nothing known", `"data":{"event":7,"order":"ord_1","user":"usr_1"}`, "known"},
+		{api.EventOrderPaid, map[string]any{"state": 5, "webhook": "whk_1", "order": "x"},
+			`"data":{"event":7,"order":"ord_1","user":"usr_1"}`, "whk"},
+	} {
+		p := journal.Payload(&api.JournalEntry{Seq: 7, At: 1e18, Event: api.Event{Type: c.typ,
+			Order: "ord_1", User: "usr_1", Data: api.Raw(c.data)}})
+		text := string(api.Raw(p))
+		if !strings.Contains(text, c.want) || !strings.HasPrefix(text,
+			`{"type":"`+c.typ+`","timestamp":"2001-09-09T01:46:40Z","data":{"event":7,"order":"ord_1"`) {
+			t.Errorf("%s: %s", c.typ, text)
+		}
+		for _, word := range []string{c.lack, "Ann", "0770"} {
+			if strings.Contains(text, word) {
+				t.Errorf("%s: %q in %s", c.typ, word, text)
+			}
+		}
+	}
+}
+
+// ACCEPT P8
+func TestWebhookCommandsAreChecked(t *testing.T) {
+	a, hook := hooked(t)
+	for i, c := range []struct {
+		m     api.Message
+		code  api.Code
+		place string
+	}{
+		{&api.CreateWebhook{ID: "whk_1", URL: receiver, Secret: secret(1)}, api.CodeInvalid, ""},
+		{&api.CreateWebhook{ID: hook, URL: receiver, Secret: secret(1)}, api.CodeInvalid, "id"},
+		{&api.CreateWebhook{ID: hookID(9), URL: "ftp://x", Secret: secret(1)}, api.CodeInvalid, "url"},
+		{&api.CreateWebhook{ID: hookID(9), URL: receiver}, api.CodeInvalid, "secret"},
+		{&api.CreateWebhook{ID: hookID(9), URL: receiver, Secret: "whsec_AAAA"}, api.CodeInvalid, "secret"},
+		{&api.CreateWebhook{ID: hookID(9), URL: receiver, Secret: secret(1),
+			Types: []string{api.EventOrderPaid, "order.eaten"}}, api.CodeInvalid, "types[1]"},
+		{&api.CreateWebhook{ID: hookID(9), URL: receiver, Secret: secret(1),
+			Types: []string{api.EventOrderPaid, api.EventOrderPaid}}, api.CodeInvalid, "types[1]"},
+		{&api.ChangeWebhook{ID: hook, URL: receiver, Description: "a\nb"}, api.CodeInvalid, "description"},
+		{&api.ChangeWebhook{ID: hookID(9), URL: receiver}, api.CodeNotFound, ""},
+		{&api.RotateWebhook{ID: hook, Secret: "x"}, api.CodeInvalid, "secret"},
+		{&api.RotateWebhook{ID: hookID(9), Secret: secret(1)}, api.CodeNotFound, ""},
+		{&api.TestWebhook{ID: hookID(9)}, api.CodeNotFound, ""},
+		{&api.ReplayWebhook{ID: hook}, api.CodeInvalid, "since"},
+		{&api.ReplayWebhook{ID: hook, Delivery: "msg_1"}, api.CodeNotFound, "delivery"},
+	} {
+		r := a.Edge(fmt.Sprint("bad-", i), c.m).Refusal
+		if r == nil || r.Code != c.code || r.Place != c.place {
+			t.Errorf("%+v: %v", c.m, r)
+		}
+	}
+	for n := 2; n <= api.MaxWebhooks; n++ {
+		hookUp(a, n)
+	}
+	r := a.Edge("one-more", &api.CreateWebhook{ID: hookID(99), URL: receiver, Secret: secret(1)})
+	if r.Refusal == nil || r.Refusal.Code != api.CodeLimitExceeded {
+		t.Errorf("one more: %v", r.Refusal)
+	}
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	if n := len(begun(a)); n != api.MaxWebhooks {
+		t.Errorf("%d tries", n)
+	}
+}
+
+// Lists of deliveries come in pages, narrowed by what is asked.
+func TestWebhookDeliveryPages(t *testing.T) {
+	a, hook := hooked(t)
+	for i := range 30 {
+		emit(a, "order", []string{api.EventOrderPaid, api.EventOrderPlaced}[i%2],
+			fmt.Sprint("ord_", i/10))
+		if i%3 == 0 {
+			for _, w := range begun(a) {
+				ends(a, w, api.WebhookOutcome{Status: 200})
+			}
+		}
+	}
+	for want, q := range map[int]api.ListDeliveries{
+		30: {}, 15: {Type: api.EventOrderPaid}, 10: {Order: "ord_1"},
+		5: {Order: "ord_1", Type: api.EventOrderPaid}, 0: {Order: "ord_9"},
+	} {
+		q.Webhook, q.Limit = hook, 4
+		var seen []string
+		for pages := 0; pages == 0 || q.Cursor != ""; pages++ {
+			page := ask[api.DeliveryList](a, &q)
+			for i := range page.Deliveries {
+				seen = append(seen, page.Deliveries[i].ID)
+			}
+			if q.Cursor = page.Next; pages > want/4 {
+				t.Fatalf("%+v: no end", q)
+			}
+		}
+		if slices.Sort(seen); len(slices.Compact(seen)) != want {
+			t.Errorf("%+v: %d deliveries, want %d", q, len(seen), want)
+		}
+	}
+	states := map[string]int{}
+	for _, d := range deliveries(a, hook) {
+		states[d.State]++
+	}
+	for state, n := range states {
+		if got := ask[api.DeliveryList](a, &api.ListDeliveries{Webhook: hook, State: state}); len(
+			got.Deliveries) != n {
+			t.Errorf("%s: %d, want %d", state, len(got.Deliveries), n)
+		}
+	}
+	if len(states) < 2 {
+		t.Errorf("states %v", states)
+	}
+}
