@@ -18,7 +18,7 @@ import (
 
 // endpoint receives webhooks. It answers what status says, and keeps what came.
 type endpoint struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	hook api.Webhook
 
@@ -35,7 +35,7 @@ type received struct {
 }
 
 // newEndpoint serves an endpoint; hang, when not nil, is waited for first.
-func newEndpoint(t *testing.T, hang <-chan struct{}) *endpoint {
+func newEndpoint(t testing.TB, hang <-chan struct{}) *endpoint {
 	t.Helper()
 	e := &endpoint{t: t}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
