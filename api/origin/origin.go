@@ -15,5 +15,6 @@ var forwarding = [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"}
 func FromHere(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && from.Addr().Unmap().IsLoopback() &&
-		!slices.ContainsFunc(forwarding[:], func(name string) bool { return r.Header.Get(name) != "" })
+		!slices.ContainsFunc(forwarding[:],
+			func(name string) bool { return r.Header.Get(name) != "" })
 }

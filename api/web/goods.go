@@ -354,7 +354,8 @@ func (v *visit) findSKU() error {
 	if err := v.get("/v1/skus/"+url.PathEscape(v.r.PathValue("id")), &sku); err != nil {
 		return err
 	}
-	return v.goTo(page.Address("/products/"+url.PathEscape(sku.Product), url.Values{"sku": {sku.ID}}))
+	return v.goTo(page.Address("/products/"+url.PathEscape(sku.Product),
+		url.Values{"sku": {sku.ID}}))
 }
 
 // options are a SKU's options in a line, or else its id.

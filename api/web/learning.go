@@ -44,5 +44,6 @@ func (v *visit) listEnrolments() error {
 		return err
 	}
 	return v.show(http.StatusOK, view{Page: "enrolments",
-		Title: v.tongue.text("enrolments.title"), D: paged{list.Enrolments, page.Next(v.r, list.Next)}})
+		Title: v.tongue.text("enrolments.title"), D: paged{list.Enrolments, page.Next(v.r,
+			list.Next)}})
 }

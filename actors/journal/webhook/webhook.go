@@ -68,7 +68,10 @@ func New(cfg Config) *Sender {
 	return &Sender{cfg: cfg, http: &http.Client{
 		Timeout: callTimeout,
 		// Where an endpoint sends others, nobody has said that events may go.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: func(*http.Request,
+			[]*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 		Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.DialContext, TLSHandshakeTimeout: callTimeout,
 			MaxIdleConnsPerHost: api.WebhookWindow, MaxIdleConns: Parallel,

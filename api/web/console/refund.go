@@ -101,7 +101,8 @@ func (v *visit) refundOrder() error {
 
 // stockWish is what a form says of refunded units.
 func (v *visit) stockWish() map[string]any {
-	return map[string]any{"keep": v.value("stock") == "keep", "returned": v.value("stock") == "back"}
+	return map[string]any{"keep": v.value("stock") == "keep",
+		"returned": v.value("stock") == "back"}
 }
 
 // refund is the page of one refund.
@@ -135,7 +136,8 @@ func (v *visit) refundPage(status int, bad []string) error {
 func (v *visit) decideRefund() error {
 	body := v.stockWish()
 	body["note"] = v.value("reason")
-	a := action{Call: call.Call{Method: http.MethodPost, Path: v.refundPath() + "/" + v.value("action"),
+	a := action{Call: call.Call{Method: http.MethodPost, Path: v.refundPath() + "/" +
+		v.value("action"),
 		Body: body}}
 	switch v.value("action") {
 	case "grant":

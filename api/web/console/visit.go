@@ -139,10 +139,12 @@ func (v *visit) login() error {
 	if token == "" {
 		var made struct{ Token string }
 		err := v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/login",
-			Body: map[string]string{"email": v.value("email"), "password": v.form.Get("password")}}, &made)
+			Body: map[string]string{"email": v.value("email"), "password": v.form.Get("password")}},
+			&made)
 		if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError {
 			v.s.logins.Allow()
-			return v.loginPage(http.StatusForbidden, []string{"E-mail address or password is wrong."})
+			return v.loginPage(http.StatusForbidden,
+				[]string{"E-mail address or password is wrong."})
 		}
 		if err != nil {
 			return err
@@ -155,7 +157,8 @@ func (v *visit) login() error {
 		p.Status == http.StatusForbidden) {
 		v.token = ""
 		v.s.logins.Allow()
-		return v.loginPage(http.StatusForbidden, []string{"This token or user may not look in here."})
+		return v.loginPage(http.StatusForbidden,
+			[]string{"This token or user may not look in here."})
 	}
 	if err != nil {
 		return err
