@@ -38,6 +38,7 @@ check:
 docs:
 	$(GO) test ./e2e -count 1 -run '^TestSchemasAreDrawn$$' -draw
 	$(GO) test ./e2e -count 1 -run '^TestDocumentsAreDrawn$$' -draw
+	$(GO) test ./cmd/ordo -count 1 -run '^TestCommandsPage$$' -draw
 
 # The race detector has nothing to find in one thread, and costs tenfold.
 SIMULATE = $(GO) test ./actors/simulate -count 1 -timeout 12h

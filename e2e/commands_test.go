@@ -117,8 +117,9 @@ func (m *machine) has(name string, text []byte) {
 func TestOperatorsCommands(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	p := serve(t, data, "--currency", "GBP").ready()
-	ann := p.shopper()
+	p := serve(t, data, "--currency", "GBP", "--webhook-insecure").ready()
+	ann, others := p.shopper(), newEndpoint(t, nil)
+	p.hooks(others)
 	sku := p.onSale(1000, 9)
 	paid, _ := ann.bought(p.till(), sku, 2)
 	rule(t, data, `CREATE TRIGGER broken BEFORE INSERT ON coupon WHEN new.name = 'bad'
@@ -139,7 +140,7 @@ func TestOperatorsCommands(t *testing.T) {
 	cert, key, _ := certificate(t)
 	addr, backups := crashFreeAddr(t), t.TempDir()
 	m := newMachine(t, []string{"SSL_CERT_FILE=" + cert, "ORDO_NATS_LISTEN=127.0.0.1:0",
-		"ORDO_SANDBOX=true", "ORDER=" + paid.ID},
+		"ORDO_HTTP=127.0.0.1:0", "ORDO_SANDBOX=true", "ORDO_WEBHOOK_INSECURE=true", "ORDER=" + paid.ID},
 		"/var/lib/ordo", data, "/backup", backups, "0.0.0.0:8443", addr,
 		"https://shop.example", "https://"+addr, "cert.pem", cert, "key.pem", key)
 	m.has("statement.csv", statement)
@@ -155,6 +156,10 @@ func TestOperatorsCommands(t *testing.T) {
 			return strings.ReplaceAll(commands, "/var/lib/ordo", sound)
 		}
 		return commands
+	})
+	m.runs("../docs/webhooks.md", func(commands string) string {
+		return "systemctl stop ordo\nordo serve --data /var/lib/ordo --http 0.0.0.0:8443 " +
+			"--tls-cert cert.pem --tls-key key.pem\n" + strings.ReplaceAll(commands, "https://erp.example/ordo", others.url)
 	})
 }
 

@@ -62,8 +62,8 @@ func announce(tx *actors.Tx, id string, e *api.Event) error {
 // that a replay has the same, also when the log is gone. One that was there and
 // was not delivered, or with again was, is sent anew.
 func deliver(tx *actors.Tx, webhook, event string, again bool) error {
-	_,
-		err := tx.Exec(`INSERT INTO delivery (id, webhook, type, order_id, entry, state, next_try, at)
+	_, err := tx.Exec(`
+		INSERT INTO delivery (id, webhook, type, order_id, entry, state, next_try, at)
 		SELECT ?1, ?2, type, order_id, seq, 'pending', ?3, ?3 FROM entry WHERE id = ?4
 		ON CONFLICT (id) DO UPDATE SET state = 'pending', round = 0, next_try = ?3, ended = 0
 			WHERE state IN ('failed', 'skipped') OR ?5 AND state = 'delivered'`,
@@ -185,7 +185,8 @@ func record(tx *actors.Tx, d *underWay, number string, out *api.WebhookOutcome) 
 	if out.Withdrawn {
 		return d.end(tx, api.DeliverySkipped)
 	}
-	if _, err := tx.Exec(`INSERT INTO delivery_try (delivery, number, at, outcome)
+	if _, err := tx.Exec(`
+		INSERT INTO delivery_try (delivery, number, at, outcome)
 		VALUES (?, CAST(? AS INTEGER), ?,
 			?)`, d.n, number, tx.Now(), string(api.Raw(out))); err != nil {
 		return err

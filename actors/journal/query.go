@@ -159,7 +159,8 @@ func getDelivery(v *actors.View, q *api.GetDelivery) (*api.DeliveryDetail, error
 // answered, or one to an endpoint that was disabled meanwhile.
 func getCall(v *actors.View, q *api.GetWebhookCall) (*api.WebhookCall, error) {
 	c, d := &api.WebhookCall{}, &api.Delivery{}
-	err := v.Row(`SELECT d.webhook, d.type, d.order_id, d.entry, d.at, w.url, w.secret, w.old_secret,
+	err := v.Row(`SELECT d.webhook, d.type, d.order_id, d.entry, d.at, w.url, w.secret,
+		w.old_secret,
 			w.old_until
 		FROM delivery d JOIN webhook w ON w.id = d.webhook
 		WHERE d.id = +? AND d.state = 'sending' AND d.tries = +? AND w.state = 'enabled'`,

@@ -87,7 +87,7 @@ func ReadForm(w http.ResponseWriter, r *http.Request, most int64, token string) 
 	}
 	if !hmac.Equal([]byte(r.PostForm.Get("csrf")), []byte(token)) {
 		return r.PostForm, &call.Problem{Status: http.StatusForbidden, Code: CodeForm,
-			Detail: "The form is too old, or comes from elsewhere. Load the page again and try again."}
+			Detail: "The form is too old, or comes from elsewhere. Load the page again."}
 	}
 	return r.PostForm, nil
 }
