@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,8 +119,10 @@ func TestOperatorsCommands(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	p := serve(t, data, "--currency", "GBP", "--webhook-insecure").ready()
-	ann, others := p.shopper(), newEndpoint(t, nil)
-	p.hooks(others)
+	others := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(others.Close)
+	p.admin().must("POST", "/admin/v1/webhooks", map[string]any{"url": others.URL}, nil)
+	ann := p.shopper()
 	sku := p.onSale(1000, 9)
 	paid, _ := ann.bought(p.till(), sku, 2)
 	rule(t, data, `CREATE TRIGGER broken BEFORE INSERT ON coupon WHEN new.name = 'bad'
@@ -159,7 +162,7 @@ func TestOperatorsCommands(t *testing.T) {
 	})
 	m.runs("../docs/webhooks.md", func(commands string) string {
 		return "systemctl stop ordo\nordo serve --data /var/lib/ordo --http 0.0.0.0:8443 " +
-			"--tls-cert cert.pem --tls-key key.pem\n" + strings.ReplaceAll(commands, "https://erp.example/ordo", others.url)
+			"--tls-cert cert.pem --tls-key key.pem\n" + strings.ReplaceAll(commands, "https://erp.example/ordo", others.URL)
 	})
 }
 

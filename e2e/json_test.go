@@ -18,12 +18,12 @@ var helpCommand = regexp.MustCompile(`(?m)^  ([a-z]+(?:-[a-z]+)?(?: [a-z]+)?)  +
 
 // noData are the commands without a result for programs: servers, and what prints
 // a file of its own form.
-var noData = []string{"serve", "demo", "sandbox", "completion", "goods export", "tx ls"}
+var noData = []string{"serve", "demo", "sandbox", "completion", "goods export"}
 
 // jsonShop is a shop with an order that is paid, and two letters of the coupon actor.
 func jsonShop(t *testing.T, data string) (p *process, order string) {
 	t.Helper()
-	p = serve(t, data).ready()
+	p = serve(t, data, "--webhook-insecure").ready()
 	s := p.shopper()
 	o := s.buy(p.onSale(100, 5), 1)
 	rule(t, data, `CREATE TRIGGER broken BEFORE INSERT ON coupon WHEN new.name LIKE 'bad%'
@@ -69,7 +69,23 @@ func jsonLines(t *testing.T, p *process, top, order string) []jsonLine {
 	goods := jsonFile(t, "goods.csv", "sku,spu,name,price,stock\nCUP,CUP,Cup,1.00,5\n")
 	remote := " --server " + p.url
 	sample := func(name string) string { return filepath.Join("..", "cmd", "ordo", "sample", name) }
-	return []jsonLine{
+	others := newEndpoint(t, nil)
+	p.hooks(others)
+	hook := others.hook.ID
+	return append([]jsonLine{
+		{"webhook ls" + remote, hook, 0},
+		{"webhook create --types order.paid http://127.0.0.1:9/" + remote, `"secret":"whsec_`, 0},
+		{"webhook test " + hook + remote, `"state":"delivered"`, 0},
+		{"webhook deliveries " + hook + remote, `"type":"webhook.test"`, 0},
+		{"webhook replay --since 2026-01-01T00:00:00Z " + hook + remote, `"`, 0},
+		{"webhook rotate " + hook + remote, `"secret":"whsec_`, 0},
+		{"webhook set --disable " + hook + remote, `"enabled":false`, 0},
+		{"webhook delete " + hook + remote, hook, 0},
+		{"tx ls" + remote, order, 0},
+		{"tx retry " + order + " --reason hope" + remote, `"steps":`, 0},
+		{"tx settle " + order + " --reason hope" + remote, `"found":`, 0},
+		{"tx cancel " + order + " --reason enough" + remote, `"cancelled"`, 0},
+	}, []jsonLine{
 		{"setup --nats " + p.nats, `"streams":[{"name":"ORDER"`, 0},
 		{"reconcile --data " + data + " --statement " + statement, `"ok":true`, 0},
 		{"replay --limit 2 --orders " + sample("orders-week.csv.gz") + " --catalog " +
@@ -98,7 +114,7 @@ func jsonLines(t *testing.T, p *process, top, order string) []jsonLine {
 		{"doctor --data " + data + remote, `"findings":[{"level":`, anyCode},
 		{"nats-context --data " + data, p.nats, 0},
 		{"version", `"version":`, 0},
-	}
+	}...)
 }
 
 // ACCEPT P4

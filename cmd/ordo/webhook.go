@@ -157,8 +157,11 @@ type WebhookDeleteCmd struct{ WebhookArgs }
 
 // Run implements the command.
 func (c *WebhookDeleteCmd) Run(ctx context.Context, t *terminal) error {
-	if err := c.call(ctx, "DELETE", "", nil, nil); err != nil || c.JSON {
+	if err := c.call(ctx, "DELETE", "", nil, nil); err != nil {
 		return err
+	}
+	if c.JSON {
+		return json.NewEncoder(t.Out).Encode(map[string]any{"id": c.ID, "deleted": true})
 	}
 	_, err := fmt.Fprintf(t.Out, "%s: deleted\n", c.ID)
 	return err
