@@ -18,8 +18,8 @@ import (
 	"ordo/stores"
 )
 
-// killed is what a rename panics with at which the process ends.
-var killed = errors.New("killed")
+// errKilled is what a rename panics with at which the process ends.
+var errKilled = errors.New("killed")
 
 // halves is a data directory with an old and a new file of each actor, and the
 // swap of them whose n-th rename does what is asked for.
@@ -111,7 +111,7 @@ func swapOrDie(s *swap) (err error) {
 // nothing of that.
 func TestRestoreKilledAtEveryRename(t *testing.T) {
 	for n := 1; ; n++ {
-		s := halves(t, n, func() error { panic(killed) })
+		s := halves(t, n, func() error { panic(errKilled) })
 		err := swapOrDie(s)
 		if err == nil {
 			if n < 4*len(s.Actors)-3 || whose(t, s) != "new" {
@@ -119,7 +119,7 @@ func TestRestoreKilledAtEveryRename(t *testing.T) {
 			}
 			return
 		}
-		if !errors.Is(err, killed) {
+		if !errors.Is(err, errKilled) {
 			t.Fatalf("rename %d: %v", n, err)
 		}
 		if err := refuseHalfSwapped(t.TempDir(), s.data); !errors.Is(err, errUnreadable) {
@@ -129,7 +129,7 @@ func TestRestoreKilledAtEveryRename(t *testing.T) {
 		if err != nil || again == nil {
 			t.Fatalf("killed at rename %d: %+v, %v", n, again, err)
 		}
-		again.rename = func(string, string) error { panic(killed) }
+		again.rename = func(string, string) error { panic(errKilled) }
 		func() {
 			defer func() { _ = recover() }()
 			_ = again.forth()
@@ -190,16 +190,8 @@ func TestRestoreWhoseRenameFails(t *testing.T) {
 // killed halfway.
 func halfRestored(t *testing.T) (backup, data string) {
 	t.Helper()
-	data, backup = t.TempDir(), filepath.Join(t.TempDir(), "backup")
-	for _, name := range bus.ActorNames() {
-		e, err := actors.OpenEngine(t.Context(), specOf(name), audit.File(data, name))
-		if err == nil {
-			err = e.Close()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	b, _ := emptyDay.books(t)
+	data, backup = b.dir, filepath.Join(t.TempDir(), "backup")
 	ordo(t, 0, "backup", backup, "--data", data)
 	m, err := readManifest(backup)
 	if err != nil {
@@ -209,7 +201,7 @@ func halfRestored(t *testing.T) (backup, data string) {
 	s := &swap{Format: swapFormat, New: restoring + "1", Aside: replaced + "1", data: data,
 		Actors: bus.ActorNames(), rename: func(from, to string) error {
 			if n++; n == 2+len(bus.ActorNames()) {
-				panic(killed)
+				panic(errKilled)
 			}
 			return os.Rename(from, to)
 		}}
@@ -222,7 +214,7 @@ func halfRestored(t *testing.T) (backup, data string) {
 			t.Fatal(err)
 		}
 	}
-	if err := swapOrDie(s); !errors.Is(err, killed) {
+	if err := swapOrDie(s); !errors.Is(err, errKilled) {
 		t.Fatal(err)
 	}
 	return backup, data
