@@ -141,7 +141,8 @@ func (v *visit) settleLetter() error {
 		return err
 	}
 	if out.State == "open" {
-		return v.letterPage(http.StatusConflict, []string{"It failed again; the error below is the last one."})
+		return v.letterPage(http.StatusConflict,
+			[]string{"It failed again; the error below is the last one."})
 	}
 	return v.goNoted(v.r.URL.EscapedPath(), out.State)
 }
