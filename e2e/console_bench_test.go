@@ -105,7 +105,13 @@ func filledShop(b *testing.B, total int) (*process, []string) {
 		return true
 	})
 	p.admin().must("GET", "/admin/v1/overview", nil, &look)
-	b.Logf("orders: %v", look.Orders.States)
+	n := int64(0)
+	for _, count := range look.Orders.States {
+		n += count
+	}
+	if n != int64(total) {
+		b.Errorf("%d orders: %v", n, look.Orders.States)
+	}
 	return p, ids
 }
 
