@@ -36,7 +36,8 @@ func BenchmarkConsole(b *testing.B) {
 		{"user", "/transactions?user=" + o.User}, {"older", "/transactions?older=1h"},
 		{"order", "/transactions/" + middle}, {"dead", "/dead"}, {"stock", "/stock"},
 		{"ledger", "/stock?sku=" + o.Lines[0].SKU}, {"payments", "/payments"},
-		{"payments-state", "/payments?state=closed"}, {"payments-paid", "/payments?state=paid"}, {"payment", "/payments?order=" + middle},
+		{"payments-state", "/payments?state=closed"}, {"payments-paid", "/payments?state=paid"},
+		{"payment", "/payments?order=" + middle},
 		{"incidents", "/payments/incidents"}, {"paylog", "/payments/log"}, {"refunds", "/refunds"},
 		{"refunds-done", "/refunds?state=done"}, {"audit", "/audit"}, {"journal", "/journal"},
 		{"journal-order", "/journal?order=" + middle},
@@ -104,7 +105,13 @@ func filledShop(b *testing.B, total int) (*process, []string) {
 		return true
 	})
 	p.admin().must("GET", "/admin/v1/overview", nil, &look)
-	b.Logf("orders: %v", look.Orders.States)
+	n := int64(0)
+	for _, count := range look.Orders.States {
+		n += count
+	}
+	if n != int64(total) {
+		b.Errorf("%d orders: %v", n, look.Orders.States)
+	}
 	return p, ids
 }
 

@@ -114,8 +114,8 @@ func tryConsoleForged(t *testing.T, p *process) {
 	p.wantStock(sku, 7)
 	large := url.Values{"csrf": {good.Get("csrf")}, "x": {strings.Repeat("x", 65<<10)}}
 	w.send(http.MethodPost, w.url+"/console/stock", large).sees(413)
-	for _, next := range []string{"https://evil.example/", "//evil.example", "/", "/console/../cart", "/console/%2e%2e/cart",
-		"/consolex", "/console/\r\nx: y", "/console/\\evil.example"} {
+	for _, next := range []string{"https://evil.example/", "//evil.example", "/", "/console/../cart",
+		"/console/%2e%2e/cart", "/consolex", "/console/\r\nx: y", "/console/\\evil.example"} {
 		in := p.person("en").visit("/console/login?next="+url.QueryEscape(next)).
 			fill("Admin token", adminToken).press("Log in").sees(200)
 		if in.at.Path != "/console/" {
@@ -175,7 +175,8 @@ func tryConsoleStock(t *testing.T, p *process) {
 	p.wantStock(sku, 15)
 	w.visit("/console/stock?sku="+sku).fill("Units", "-20").fill("Reason", "count").press("Adjust").
 		press("Yes, adjust it").sees(409, "out_of_stock")
-	w.fill("Units", "-2").press("Adjust").press("Yes, adjust it").sees(200, "The stock is changed", "13")
+	w.fill("Units", "-2").press("Adjust").press("Yes, adjust it").
+		sees(200, "The stock is changed", "13")
 	p.wantStock(sku, 13)
 }
 
@@ -199,8 +200,8 @@ func tryConsoleMoney(t *testing.T, p *process) {
 	for _, secret := range []string{"Ada", sender.Phone, sender.City} {
 		w.lacks(secret)
 	}
-	w.visit("/console/journal").sees(200, "order.").fill("Event", api.EventPaymentPaid).press("Filter").
-		sees(200, o.ID).lacks(api.EventOrderPlaced + " ord_")
+	w.visit("/console/journal").sees(200, "order.").fill("Event", api.EventPaymentPaid).
+		press("Filter").sees(200, o.ID).lacks(api.EventOrderPlaced + " ord_")
 	w.visit("/console/audit").sees(200, "deviations")
 }
 
@@ -248,7 +249,8 @@ func tryConsoleSearch(t *testing.T, p *process) {
 			t.Errorf("%q leads to %s, want %s", word, got, want)
 		}
 	}
-	w.fill("Order, user", "blue <b>thing</b>").press("Find").sees(404, "Nothing is known by", "blue <b>thing</b>")
+	w.fill("Order, user", "blue <b>thing</b>").press("Find").
+		sees(404, "Nothing is known by", "blue <b>thing</b>")
 	w.fill("Order, user", "").press("Find").sees(200, "Write an order's id")
 	w.visit("/console/transactions/" + o.ID)
 	for _, path := range []string{"dead", "stock", "payments", "payments/log", "payments/incidents",
@@ -298,7 +300,8 @@ func tryConsoleOverview(t *testing.T, p *process) {
 	plots := 0
 	for svg := range all(w.page, "svg") {
 		plots++
-		if said := textOf(byID(w.page, attr(svg, "aria-labelledby"))); !strings.Contains(said, "orders from") {
+		said := textOf(byID(w.page, attr(svg, "aria-labelledby")))
+		if !strings.Contains(said, "orders from") {
 			t.Errorf("plot %d is said %q", plots, said)
 		}
 		if d := attr(find(svg, "path"), "d"); plots <= 2 && !strings.HasPrefix(d, "M") {

@@ -77,7 +77,8 @@ func tryPagesWalk(t *testing.T, p *process) {
 		fill("Quantity", "3").press("Add to cart").
 		sees(200, "Added to your cart", "Red, XL", "£20.00 each", "£60.00")
 	w.sees(200, "Cart 3 units in it")
-	w.fill("Quantity", "2").press("Update").sees(200, "Your cart is updated", "£40.00", "Cart 2 units in it")
+	w.fill("Quantity", "2").press("Update").
+		sees(200, "Your cart is updated", "£40.00", "Cart 2 units in it")
 	w.press("Check out").sees(200, "Log in").follow("Make an account").
 		fill("E-mail", mail()).fill("Password", "correct horse").press("Make the account").
 		sees(200, "Checkout", "Red, XL", "You have no address yet")

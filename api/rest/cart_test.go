@@ -78,8 +78,8 @@ func TestCart(t *testing.T) {
 		wantChange(2, 1, "mug", 3); l.PriceChange != 200 || l.Total != gbp(3600) {
 		t.Errorf("line %+v", l)
 	}
-	if n := decode[struct{ Lines, Units int }](u.call("GET", "/v1/cart/count", nil).want(200)); n.Lines !=
-		2 || n.Units != 7 {
+	count := u.call("GET", "/v1/cart/count", nil).want(200)
+	if n := decode[struct{ Lines, Units int }](count); n.Lines != 2 || n.Units != 7 {
 		t.Errorf("count %+v", n)
 	}
 	u.call("PUT", "/v1/cart/lines/mug", object{}).refused(422, api.CodeInvalid)

@@ -25,7 +25,8 @@ func TestFind(t *testing.T) {
 		"mug": {{Kind: "sku", ID: "mug"}}, "nobody@example.com": nil, "ord_1": nil, "x": nil,
 		api.NewID(api.PrefixPayment): nil, strings.Repeat("x", 254): nil, "_": nil,
 	} {
-		got := decode[rest.Found](s.admin("GET", "/admin/v1/find?q="+url.QueryEscape(word), nil).want(200))
+		path := "/admin/v1/find?q=" + url.QueryEscape(word)
+		got := decode[rest.Found](s.admin("GET", path, nil).want(200))
 		if !slices.Equal(got.Items, want) {
 			t.Errorf("%q finds %+v, want %+v", word, got.Items, want)
 		}

@@ -279,7 +279,9 @@ func (d *demo) banner(w io.Writer, once bool) error {
 		lines = slices.Concat([][2]string{{"shop", d.shop.URL + "/"},
 			{"API", d.shop.URL + "/v1/products?search=hoodie"},
 			{"docs", d.shop.URL + "/docs"}, {"admin", d.shop.URL + "/admin/v1, token " +
-				d.shop.AdminToken}, {"nats", d.shop.NATSURL}, {"pay", d.cashierHint()}}, lines)
+				d.shop.AdminToken}, {"", "the console " + d.shop.URL +
+				"/console/ takes the same token"},
+			{"nats", d.shop.NATSURL}, {"pay", d.cashierHint()}}, lines)
 	}
 	for _, l := range lines {
 		if l[1] != "" {

@@ -89,8 +89,7 @@ var spans = [...]int{60, 180, 720, api.MaxTally}
 
 func (v *visit) showOverview() error {
 	d := dashboard{Minutes: 180, Spans: spans[:]}
-	if n, err := strconv.Atoi(v.r.URL.Query().Get("minutes")); err == nil &&
-		slices.Contains(spans[:], n) {
+	if n, err := strconv.Atoi(v.query("minutes")); err == nil && slices.Contains(spans[:], n) {
 		d.Minutes = n
 	}
 	if err := v.get("/overview?minutes="+strconv.Itoa(d.Minutes), &d.overview); err != nil {

@@ -41,8 +41,8 @@ func (v *visit) listPayments() error {
 		return err
 	}
 	var log api.PayLog
-	if err := v.get(page.Address("/paylog", url.Values{"order": {d.Order}, "limit": {"200"}}),
-		&log); err != nil {
+	ask := url.Values{"order": {d.Order}, "limit": {"200"}}
+	if err := v.get(page.Address("/paylog", ask), &log); err != nil {
 		return err
 	}
 	d.Log = log.Entries

@@ -66,26 +66,9 @@ func (v *visit) refundOrder() error {
 	if err := v.get(path, &o); err != nil {
 		return err
 	}
-	lines := []map[string]any{}
-	units := int64(0)
-	for i := range o.Lines {
-		name := "line" + strconv.Itoa(i)
-		if v.value(name) == "" {
-			continue
-		}
-		n, ok := v.number(name)
-		if !ok || n < 0 {
-			return v.refundsPage(http.StatusUnprocessableEntity,
-				[]string{o.Lines[i].SKU + ": write how many units, or 0."})
-		}
-		if n > 0 {
-			lines = append(lines, map[string]any{"line": i, "quantity": n, "sku": o.Lines[i].SKU})
-			units += n
-		}
-	}
-	if units == 0 {
-		return v.refundsPage(http.StatusUnprocessableEntity,
-			[]string{"Enter how many units of which goods are to be refunded."})
+	lines, units, bad := v.refundLines(&o)
+	if bad != "" {
+		return v.refundsPage(http.StatusUnprocessableEntity, []string{bad})
 	}
 	body := v.stockWish()
 	body["lines"], body["reason"] = lines, v.value("reason")
@@ -97,6 +80,29 @@ func (v *visit) refundOrder() error {
 		return err
 	}
 	return v.goNoted(v.here(), "refunded")
+}
+
+// refundLines are the lines with units to be refunded, and how many these are, or
+// what is wrong with them.
+func (v *visit) refundLines(o *api.Order) (lines []map[string]any, units int64, bad string) {
+	for i := range o.Lines {
+		name := "line" + strconv.Itoa(i)
+		if v.value(name) == "" {
+			continue
+		}
+		n, ok := v.number(name)
+		if !ok || n < 0 {
+			return nil, 0, o.Lines[i].SKU + ": write how many units, or 0."
+		}
+		if n > 0 {
+			lines = append(lines, map[string]any{"line": i, "quantity": n, "sku": o.Lines[i].SKU})
+			units += n
+		}
+	}
+	if units == 0 {
+		bad = "Enter how many units of which goods are to be refunded."
+	}
+	return lines, units, bad
 }
 
 // stockWish is what a form says of refunded units.
@@ -136,9 +142,8 @@ func (v *visit) refundPage(status int, bad []string) error {
 func (v *visit) decideRefund() error {
 	body := v.stockWish()
 	body["note"] = v.value("reason")
-	a := action{Call: call.Call{Method: http.MethodPost, Path: v.refundPath() + "/" +
-		v.value("action"),
-		Body: body}}
+	a := action{Call: call.Call{Method: http.MethodPost, Body: body,
+		Path: v.refundPath() + "/" + v.value("action")}}
 	switch v.value("action") {
 	case "grant":
 		a.Ask, a.Yes = "Send the money back?", "Yes, grant it"

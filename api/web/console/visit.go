@@ -85,11 +85,6 @@ func (v *visit) get(path string, into any) error {
 	return v.call(call.Call{Method: http.MethodGet, Path: path}, into)
 }
 
-// post sends something to the admin API.
-func (v *visit) post(path string, body, into any) error {
-	return v.call(call.Call{Method: http.MethodPost, Path: path, Body: body}, into)
-}
-
 func (v *visit) call(c call.Call, into any) error {
 	c.Path = "/admin/v1" + c.Path
 	c.Header = append(c.Header, "Authorization", "Bearer "+v.token)

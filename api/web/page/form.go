@@ -70,8 +70,8 @@ func Token(key, session string) string {
 
 // ReadForm reads what is posted, of at most so many bytes, and refuses what does
 // not bring the token. It is empty for other requests.
-func ReadForm(w http.ResponseWriter, r *http.Request, most int64, token string) (url.Values,
-	error) {
+func ReadForm(w http.ResponseWriter, r *http.Request, most int64, token string) (
+	url.Values, error) {
 	if r.Method != http.MethodPost {
 		return url.Values{}, nil
 	}

@@ -12,7 +12,7 @@ async function fetchPage() {
 function replace(next, old) {
   if (next.innerHTML === old.innerHTML) return;
   const opened = [...old.querySelectorAll("details")].map(d => d.open);
-  const all = [...old.querySelectorAll("a, summary, pre")];
+  const all = [...old.querySelectorAll("a, summary, pre, .scroll")];
   const focused = all.indexOf(document.activeElement);
   const scrolled = [...old.querySelectorAll(".scroll, pre")].map(e => [e.scrollLeft, e.scrollTop]);
   old.replaceChildren(...next.childNodes);
@@ -20,7 +20,7 @@ function replace(next, old) {
   old.querySelectorAll(".scroll, pre").forEach((e, i) => {
     if (scrolled[i]) [e.scrollLeft, e.scrollTop] = scrolled[i];
   });
-  if (focused >= 0) old.querySelectorAll("a, summary, pre")[focused]?.focus({ preventScroll: true });
+  if (focused >= 0) old.querySelectorAll("a, summary, pre, .scroll")[focused]?.focus({ preventScroll: true });
 }
 
 const seconds = Number(document.body.dataset.reload), live = document.querySelectorAll("[data-live]");
