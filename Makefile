@@ -37,6 +37,7 @@ check:
 ## docs: write the parts of the documents that are drawn from the code
 docs:
 	$(GO) test ./e2e -count 1 -run '^TestSchemasAreDrawn$$' -draw
+	$(GO) test ./e2e -count 1 -run '^TestMessagesFitTheirSchemas$$' -draw
 	$(GO) test ./e2e -count 1 -run '^TestDocumentsAreDrawn$$' -draw
 	$(GO) test ./cmd/ordo -count 1 -run '^TestCommandsPage$$' -draw
 

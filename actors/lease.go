@@ -43,7 +43,9 @@ type lease struct {
 	lost atomic.Bool
 }
 
-type leaseEntry struct {
+// LeaseEntry is what stands in the bucket owner under <actor>.<shard>.
+type LeaseEntry struct {
+	// Owner is the file's own id.
 	Owner string `json:"owner"`
 	// Instance is the process's own, Host and File tell people where it is.
 	Instance string   `json:"instance"`
@@ -111,7 +113,7 @@ func (l *lease) take(ctx context.Context) (fence bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var held leaseEntry
+	var held LeaseEntry
 	if err := json.Unmarshal(entry.Value(), &held); err != nil {
 		return false, fmt.Errorf("lease entry: %w", err)
 	}
@@ -124,7 +126,7 @@ func (l *lease) take(ctx context.Context) (fence bool, err error) {
 }
 
 // mayTake decides whether a lease held before may become this process's.
-func (l *lease) mayTake(held *leaseEntry) error {
+func (l *lease) mayTake(held *LeaseEntry) error {
 	mine := l.entryNow(false)
 	switch {
 	case held.Owner == mine.Owner &&
@@ -181,12 +183,12 @@ func (l *lease) taken(start time.Time, err error) error {
 	return err
 }
 
-func (l *lease) entryNow(released bool) leaseEntry {
+func (l *lease) entryNow(released bool) LeaseEntry {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return leaseEntry{Owner: l.h.engine.Owner(), Instance: l.instance, Host: host,
+	return LeaseEntry{Owner: l.h.engine.Owner(), Instance: l.instance, Host: host,
 		File: l.h.engine.file.Path, Renewed: api.TimeOf(time.Now()), Released: released}
 }
 
@@ -235,7 +237,7 @@ func (l *lease) renew(ctx context.Context) error {
 	case gerr != nil:
 		return errors.Join(err, gerr)
 	}
-	var held leaseEntry
+	var held LeaseEntry
 	if uerr := json.Unmarshal(entry.Value(), &held); uerr == nil && held.Instance == l.instance {
 		l.revision = entry.Revision()
 		return nil // an earlier renewal whose answer was lost; the next one counts

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"ordo/api"
 )
 
 // Names of the KV buckets.
@@ -29,7 +32,7 @@ const (
 
 // tableVersion is raised whenever a stream or bucket in the table changes.
 // Setup only ever changes them to a higher version.
-const tableVersion = 3
+const tableVersion = 4
 
 // Keys of the metadata of streams, buckets and consumers, for people who look.
 const (
@@ -37,6 +40,10 @@ const (
 	// kindKey is one of the Kind constants, actorKey whose it is.
 	kindKey  = "ordo.kind"
 	actorKey = "ordo.actor"
+	// keepsKey is how long things are kept, in words.
+	keepsKey = "ordo.keeps"
+	// schemaKey is the subject to ask for the JSON Schemas of what is in it.
+	schemaKey = "ordo.schema"
 )
 
 // Kinds of streams, buckets and consumers, as their metadata says it.
@@ -58,6 +65,9 @@ const MailboxBytes = 1 << 30
 const BucketBytes = 4 << 30
 
 const day = 24 * time.Hour
+
+// timersKept is how long TIMERS keeps a message: longer than MaxTimer.
+const timersKept = 2 * time.Hour
 
 // StreamSpec is a row of the table of streams.
 type StreamSpec struct {
@@ -112,7 +122,7 @@ func Streams() []StreamSpec {
 			[]string{EventPrefix + ">", "ordo.journal.*.*"}, MailboxBytes, 30 * day,
 			KindEvents, "journal"},
 		{StreamTimers, "Messages that wait for their deadline, by delay class.",
-			[]string{"ordo.timer.>"}, MailboxBytes, 2 * time.Hour, KindTimers, ""},
+			[]string{"ordo.timer.>"}, MailboxBytes, timersKept, KindTimers, ""},
 		{StreamEffects, "Work for the world outside, by worker.",
 			[]string{"ordo.effect.>"}, MailboxBytes / 4, 2 * time.Hour, KindEffects, ""},
 		{StreamDead, "Announcements of dead letters; the letters are in the actors' files.",
@@ -169,7 +179,7 @@ func setupStream(ctx context.Context, js jetstream.JetStream, spec StreamSpec,
 		Name: spec.Name, Description: spec.Description, Subjects: spec.Subjects,
 		Storage: jetstream.FileStorage, Retention: jetstream.LimitsPolicy,
 		Discard: jetstream.DiscardOld, MaxBytes: spec.MaxBytes, MaxAge: spec.MaxAge,
-		Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: metadata(spec.Kind, spec.Actor),
+		Duplicates: 2 * time.Minute, AllowDirect: true, Metadata: spec.metadata(),
 	})
 }
 
@@ -220,8 +230,40 @@ func setupBucket(ctx context.Context, js jetstream.JetStream, spec BucketSpec,
 		Retention: jetstream.LimitsPolicy, Discard: discard, MaxBytes: spec.MaxBytes,
 		MaxAge: spec.TTL, MaxMsgsPerSubject: 1, AllowMsgTTL: spec.KeyTTL, AllowRollup: true,
 		DenyDelete: true, AllowDirect: true, Duplicates: 2 * time.Minute,
-		Metadata: metadata(KindBucket, ""),
+		Metadata: spec.metadata(),
 	})
+}
+
+// metadata is what a stream says of itself. Where several actors have messages in
+// it, each has the schemas of its own.
+func (s *StreamSpec) metadata() map[string]string {
+	m := metadata(s.Kind, s.Actor)
+	m[keepsKey] = fmt.Sprintf("%s, %d MiB at most; then the oldest goes", span(s.MaxAge),
+		s.MaxBytes>>20)
+	m[schemaKey] = QuerySubject(cmp.Or(s.Actor, "*"), api.EndpointSchema)
+	return m
+}
+
+func (s *BucketSpec) metadata() map[string]string {
+	m := metadata(KindBucket, "")
+	full := "then writes are refused"
+	if s.DropOldest {
+		full = "then the oldest goes"
+	}
+	m[keepsKey] = fmt.Sprintf("%s, %d MiB at most; %s", span(s.TTL), s.MaxBytes>>20, full)
+	m[schemaKey] = QuerySubject("*", api.EndpointSchema)
+	return m
+}
+
+// span is a time in words; 0 is for ever.
+func span(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "for ever"
+	case d%day == 0:
+		return fmt.Sprintf("%d days", d/day)
+	}
+	return fmt.Sprintf("%d hours", d/time.Hour)
 }
 
 // bucketStream is the stream that NATS keeps a bucket in.

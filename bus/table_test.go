@@ -92,7 +92,7 @@ func TestSetupChangesTheFirstVersion(t *testing.T) {
 	for _, spec := range bus.Buckets() {
 		c := n.stream("KV_" + spec.Name).CachedInfo().Config
 		if c.Description != spec.Description || c.MaxBytes != spec.MaxBytes || c.MaxAge != spec.TTL ||
-			c.Metadata[versionKey] != "3" {
+			c.Metadata[versionKey] != "4" {
 			t.Errorf("%s: %+v", spec.Name, c)
 		}
 		wantBucket(t, spec, c)

@@ -29,6 +29,10 @@ const (
 	// fetchWait is how long one fetch waits for messages.
 	fetchWait = 2 * time.Second
 	fetchSize = 256
+	// timerGone is after what time a class's consumer ends that nobody asks, for
+	// example because deadlines have another length now: none of its messages is
+	// left by then.
+	timerGone = 2 * timersKept
 	// forwardWait is how long a publish may take to be stored.
 	forwardWait = 5 * time.Second
 )
@@ -132,7 +136,7 @@ func (t *Timers) run(class string) {
 				"are unacknowledged or pending, and redelivered when they are.",
 			Metadata:  metadata(KindTimers, t.actor),
 			AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: timerWindow, MaxDeliver: -1,
-			AckWait: 30 * time.Second,
+			AckWait: 30 * time.Second, InactiveThreshold: timerGone,
 		})
 		if err != nil {
 			return err

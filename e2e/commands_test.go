@@ -67,7 +67,7 @@ type machine struct {
 // newMachine makes a machine with the documents' names for what is elsewhere.
 func newMachine(t *testing.T, env []string, names ...string) *machine {
 	t.Helper()
-	dir := buildTools(t, "nats-server")
+	dir := buildTools(t, "nats-server", "nats")
 	if err := os.Rename(filepath.Join(dir, "nats-server"),
 		filepath.Join(dir, "nats-server.real")); err != nil {
 		t.Fatal(err)
@@ -79,6 +79,7 @@ func newMachine(t *testing.T, env []string, names ...string) *machine {
 		}
 	}
 	env = append(env, "MACHINE="+dir, "BINARY="+binary, "ORDO_LOG_FORMAT=json",
+		"XDG_CONFIG_HOME="+filepath.Join(dir, "config"),
 		"ORDO_ADMIN_TOKEN="+adminToken)
 	m := &machine{newShell(t, dir, env...), append(names, "adm_…", adminToken, "sk_live_…", "sk_live_1", "whsec_…", "whsec_1")}
 	t.Cleanup(func() {

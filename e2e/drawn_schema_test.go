@@ -29,6 +29,7 @@ import (
 	"ordo/api"
 	"ordo/api/schema"
 	"ordo/bus"
+	"ordo/stores"
 )
 
 // specs are all domains.
@@ -37,27 +38,37 @@ func specs() []*actors.Spec {
 		payment.Spec(), shipping.Spec(), user.Spec(), wallet.Spec()}
 }
 
-// schemasFile is what is served, and drawn from the contract's types.
-const schemasFile = "../api/schema/schemas.json"
+// schemasFile is what is served, and drawn from the contract's types; examplesFile
+// is what a shop has sent.
+const (
+	schemasFile  = "../api/schema/schemas.json"
+	examplesFile = "../api/schema/examples.json"
+)
 
 // The schemas that are served are those of the contract's types.
 func TestSchemasAreDrawn(t *testing.T) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(drawBook(t)); err != nil {
-		t.Fatal(err)
-	}
-	if read(t, schemasFile) == b.String() {
+	is := indented(t, drawBook(t))
+	if read(t, schemasFile) == string(is) {
 		return
 	}
 	if !*draw {
 		t.Fatal(schemasFile + " is not as the code has it: run `make docs`")
 	}
-	if err := os.WriteFile(schemasFile, b.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(schemasFile, is, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func indented(t *testing.T, v any) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	if err := enc.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // moment is how an api.Time stands in JSON.
@@ -94,7 +105,13 @@ func drawBook(t *testing.T) schema.Book {
 	for _, e := range api.EffectTypes() {
 		d.add(schema.Subject{Subject: bus.EffectSubject(e.Actor, e.Name), Actor: e.Actor, Kind: "effect",
 			Description: e.Description, Type: d.name(reflect.TypeFor[api.Effect]()),
-			Inner: d.name(reflect.TypeOf(e.Work))})
+			Inner: d.name(reflect.TypeOf(e.Work)), Reply: d.name(reflect.TypeOf(e.Outcome))})
+	}
+	for _, b := range bus.Buckets() {
+		d.bucket(t, b)
+	}
+	for i := range d.book.Subjects {
+		d.book.Subjects[i].From = sendersOf(t, &d.book.Subjects[i])
 	}
 	slices.SortFunc(d.book.Subjects, func(a, b schema.Subject) int {
 		return strings.Compare(a.Subject, b.Subject)
@@ -103,6 +120,44 @@ func drawBook(t *testing.T) schema.Book {
 		d.book.Defs[name] = d.explained(t, name, s)
 	}
 	return d.book
+}
+
+// entries are what stands in the buckets, with the words of a key.
+var entries = map[string]struct {
+	of  reflect.Type
+	key string
+}{
+	bus.BucketSession:   {reflect.TypeFor[stores.Session](), "*"},
+	bus.BucketCart:      {reflect.TypeFor[stores.KeptCart](), "*"},
+	bus.BucketGuestCart: {reflect.TypeFor[stores.KeptCart](), "*"},
+	bus.BucketCheckout:  {reflect.TypeFor[stores.Checkout](), "*.*"},
+	bus.BucketOwner:     {reflect.TypeFor[actors.LeaseEntry](), "*.*"},
+}
+
+func (d *drawing) bucket(t *testing.T, b bus.BucketSpec) {
+	e, ok := entries[b.Name]
+	if !ok {
+		t.Fatalf("nobody knows what is in the bucket %s", b.Name)
+	}
+	d.add(schema.Subject{Subject: "$KV." + b.Name + "." + e.key, Kind: "bucket",
+		Description: b.Description, Type: d.name(e.of)})
+}
+
+// sendersOf are the users of nats.conf that may publish on a subject.
+func sendersOf(t *testing.T, s *schema.Subject) (all []string) {
+	if s.Kind == "query" || s.Kind == "timer" || s.Kind == "bucket" {
+		return nil
+	}
+	for user, rights := range confRights(t) {
+		if mayPublish(rights, s.Subject) {
+			all = append(all, user)
+		}
+	}
+	if len(all) > 1 {
+		all = slices.DeleteFunc(all, func(user string) bool { return user == s.Actor })
+	}
+	slices.Sort(all)
+	return all
 }
 
 func (d *drawing) add(s schema.Subject) { d.book.Subjects = append(d.book.Subjects, s) }
@@ -157,6 +212,8 @@ func (d *drawing) readComments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	files = append(files, "../stores/session.go", "../stores/cart.go", "../stores/checkout.go",
+		"../actors/lease.go")
 	for _, f := range files {
 		tree, err := parser.ParseFile(token.NewFileSet(), f, nil, parser.ParseComments)
 		if err != nil {
@@ -218,7 +275,7 @@ func (d *drawing) fields(name string) map[string]string {
 // drawMessages is the table of all subjects.
 func drawMessages(*testing.T) string {
 	var b strings.Builder
-	b.WriteString("| subject | kind | body | answer | |\n|---|---|---|---|---|\n")
+	b.WriteString("| subject | kind | from | body | answer | |\n|---|---|---|---|---|---|\n")
 	code := func(name string) string {
 		if name == "" {
 			return ""
@@ -230,8 +287,22 @@ func drawMessages(*testing.T) string {
 		if s.Inner != "" {
 			body += " of " + code(s.Inner)
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.Subject, s.Kind, body, code(s.Reply),
-			s.Description)
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", s.Subject, s.Kind,
+			strings.Join(s.From, ", "), body, code(s.Reply), s.Description)
+	}
+	return b.String()
+}
+
+// shownExamples are the examples that the documents show: an order until its
+// payment begins.
+var shownExamples = []string{"$KV.cart.*", "ordo.order.0.submit", "ordo.goods.0.reserve",
+	"ordo.order.0.step-result", "ordo.event.order.placed.*", "ordo.effect.payment.pay-open"}
+
+func drawExamples(t *testing.T) string {
+	var b strings.Builder
+	all := schema.Examples()
+	for _, subject := range shownExamples {
+		fmt.Fprintf(&b, "`%s`\n\n```json\n%s```\n\n", subject, indented(t, all[subject].Body))
 	}
 	return b.String()
 }

@@ -33,6 +33,7 @@ var drawn = regexp.MustCompile(`(?s)<!-- drawn: ([a-z ]+) -->\n(.*?)<!-- end -->
 var drawers = map[string]func(*testing.T) string{
 	"flows": drawFlows, "steps": drawSteps, "streams": drawStreams, "buckets": drawBuckets,
 	"operations": drawOperations, "codes": drawCodes, "messages": drawMessages,
+	"examples": drawExamples,
 }
 
 // What the documents draw from the code's tables is as the code has it.

@@ -17,7 +17,7 @@ import (
 )
 
 // confUsers are the users of nats.conf beside those of the actors.
-var confUsers = []string{"sys", "setup", "api"}
+var confUsers = []string{"sys", "setup", "operator", "api"}
 
 // confServer runs a NATS server from nats.conf, on a free port and a directory
 // of the test's own.
@@ -82,6 +82,7 @@ func TestConfRightsAreEnough(t *testing.T) {
 	confLetter(edge)
 	confTransactions(edge)
 	confWebhook(edge)
+	confLooks(t, s)
 	// Its senders ask for what it has, and it asks them for what it lacks.
 	processes["goods"].kill()
 	processes["goods"] = serve(t, dirs[1], "--nats", confURL(s, "goods"), "--only", "goods",
@@ -180,7 +181,7 @@ func confLetter(p *process) {
 	p.t.Helper()
 	m := nats.NewMsg(bus.MailboxSubject("goods", "reserve"))
 	m.Header.Set(nats.MsgIdHdr, "not-from-an-actor")
-	m.Data = []byte("{")
+	m.Data = []byte(badBody)
 	if _, err := p.connect().RequestMsg(m, 5*time.Second); err != nil {
 		p.t.Fatal(err)
 	}
@@ -266,6 +267,19 @@ func TestConfRightsAreNotMore(t *testing.T) {
 		{"wallet", "$JS.API.CONSUMER.CREATE.USER.x"},
 		{"order", "$JS.API.STREAM.DELETE.GOODS"},
 		{"user", "$JS.API.STREAM.PURGE.USER"},
+		{"operator", "ordo.order.0.cancel"},
+		{"operator", "ordo.q.order.order"},
+		{"operator", "ordo.q.user.addresses"},
+		{"operator", "ordo.q.goods.dead"},
+		{"operator", "ordo.q.journal.webhook-call"},
+		{"operator", "$JS.API.STREAM.MSG.GET.ORDER"},
+		{"operator", "$JS.API.STREAM.MSG.GET.EVENTS"},
+		{"operator", "$JS.API.DIRECT.GET.USER"},
+		{"operator", "$JS.API.DIRECT.GET.KV_cart.$KV.cart.usr_1"},
+		{"operator", "$JS.API.CONSUMER.CREATE.GOODS.x"},
+		{"operator", "$JS.API.CONSUMER.MSG.NEXT.TIMERS.x"},
+		{"operator", "$JS.API.CONSUMER.DELETE.GOODS.goods-0"},
+		{"operator", "$JS.ACK.GOODS.goods-0.1.1.1.1.1"},
 	} {
 		refused := make(chan error, 1)
 		nc, err := nats.Connect(confURL(s, c.user), nats.ErrorHandler(

@@ -110,7 +110,7 @@ func tryDocs(t *testing.T, p *process) {
 }
 
 // ask sends a request to NATS as its command line tool does.
-func ask[T any](t *testing.T, nc *nats.Conn, subject string, body any) (v T) {
+func ask[T any](t testing.TB, nc *nats.Conn, subject string, body any) (v T) {
 	t.Helper()
 	m, err := nc.Request(subject, api.Raw(body), 10*time.Second)
 	if err != nil {

@@ -173,8 +173,8 @@ func NewCarts(users, guests jetstream.KeyValue) *Carts {
 	return &Carts{users: users, guests: guests}
 }
 
-// keptCart is a cart as it stands in the bucket.
-type keptCart struct {
+// KeptCart is a cart as it stands in the bucket under its owner.
+type KeptCart struct {
 	Cart
 	// Parcel is what is on its way from a guest's cart to a user's.
 	Parcel *parcel `json:"parcel,omitempty"`
@@ -201,7 +201,7 @@ func (c *Carts) Get(ctx context.Context, owner string) (Cart, error) {
 // would grow over MaxGuestLines, CodeBusy when too many change the cart at
 // once.
 func (c *Carts) Update(ctx context.Context, owner string, change func(*Cart) error) (Cart, error) {
-	kept, err := c.change(ctx, owner, func(k *keptCart) error {
+	kept, err := c.change(ctx, owner, func(k *KeptCart) error {
 		before := len(k.Lines)
 		if err := change(&k.Cart); err != nil {
 			return err
@@ -222,7 +222,7 @@ func (c *Carts) Take(ctx context.Context, m *api.RemoveFromCart) error {
 	if !strings.HasPrefix(m.User, userPrefix) {
 		return invalidOwner()
 	}
-	_, err := c.change(ctx, m.User, func(k *keptCart) error {
+	_, err := c.change(ctx, m.User, func(k *KeptCart) error {
 		if !k.once(m.Order) {
 			return errNoChange
 		}
@@ -282,7 +282,7 @@ func (c *Carts) pack(ctx context.Context, guest, user string) (*parcel, error) {
 
 // deliver adds the parcel's lines to the user's cart.
 func (c *Carts) deliver(ctx context.Context, p *parcel) error {
-	_, err := c.change(ctx, p.User, func(k *keptCart) error {
+	_, err := c.change(ctx, p.User, func(k *KeptCart) error {
 		if !k.once(p.Op) {
 			return errNoChange
 		}
@@ -330,31 +330,31 @@ func (c *Carts) unpack(ctx context.Context, guest, op string) error {
 var errNoChange = errors.New("nothing to change")
 
 // change is a compare-and-set of one cart, tried until nobody comes between.
-func (c *Carts) change(ctx context.Context, owner string, fn func(*keptCart) error) (
-	keptCart, error) {
+func (c *Carts) change(ctx context.Context, owner string, fn func(*KeptCart) error) (
+	KeptCart, error) {
 	for try := range maxTries {
 		kept, rev, err := c.read(ctx, owner)
 		if err != nil {
-			return keptCart{}, err
+			return KeptCart{}, err
 		}
 		if err := fn(&kept); err != nil {
 			if errors.Is(err, errNoChange) {
 				return kept, nil
 			}
-			return keptCart{}, err
+			return KeptCart{}, err
 		}
 		if err := c.write(ctx, owner, kept, rev); err == nil || !isConflict(err) {
 			return kept, err
 		}
 		if err := pause(ctx, try); err != nil {
-			return keptCart{}, err
+			return KeptCart{}, err
 		}
 	}
-	return keptCart{}, busyCart()
+	return KeptCart{}, busyCart()
 }
 
 // read returns a cart and its revision, 0 when there is none.
-func (c *Carts) read(ctx context.Context, owner string) (kept keptCart, rev uint64, err error) {
+func (c *Carts) read(ctx context.Context, owner string) (kept KeptCart, rev uint64, err error) {
 	kv, err := c.bucket(owner)
 	if err != nil {
 		return kept, 0, err
@@ -373,7 +373,7 @@ func (c *Carts) read(ctx context.Context, owner string) (kept keptCart, rev uint
 }
 
 // write sets the cart if its revision still is rev.
-func (c *Carts) write(ctx context.Context, owner string, kept keptCart, rev uint64) error {
+func (c *Carts) write(ctx context.Context, owner string, kept KeptCart, rev uint64) error {
 	kv, err := c.bucket(owner)
 	if err != nil {
 		return err

@@ -1,12 +1,14 @@
-// Package schema holds the JSON Schema of every message, query and answer, by its
-// subject. The schemas are drawn from the contract's types by `make docs`, which a
-// test holds against them; at run time nothing is checked against them, because
-// sender and receiver are built from the same types.
+// Package schema holds the JSON Schema of every message, query, answer and entry
+// of a bucket, by its subject, with an example of each. The schemas are drawn from
+// the contract's types by `make docs`, and the examples from a shop that a test
+// runs and checks against them. At run time nothing is checked, because sender and
+// receiver are built from the same types.
 package schema
 
 import (
 	_ "embed"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +18,9 @@ import (
 
 //go:embed schemas.json
 var file []byte
+
+//go:embed examples.json
+var exampleFile []byte
 
 // Book is what schemas.json holds.
 type Book struct {
@@ -27,15 +32,18 @@ type Book struct {
 
 // Subject is what stands on a subject.
 type Subject struct {
-	// Subject may end in * for an order's id.
+	// Subject may have * for an order's id, a class of timers or a key.
 	Subject string `json:"subject"`
-	// Actor handles or answers it, or has published it.
+	// Actor handles or answers it, or has published it; empty for a bucket.
 	Actor string `json:"actor"`
-	// Kind is command, query, event, timer, effect or dead-letter.
+	// From are the users of nats.conf that may publish it, but for the actor that
+	// handles it, if there are others: api for what comes from outside.
+	From []string `json:"from,omitempty"`
+	// Kind is command, query, event, timer, effect, dead-letter or bucket.
 	Kind        string `json:"kind"`
 	Description string `json:"description"`
-	// Type names the body in Defs, and Reply the answer of a query; empty for a
-	// body that says nothing.
+	// Type names the body in Defs, and Reply the answer of a query or what came of
+	// an effect; empty for a body that says nothing.
 	Type  string `json:"type,omitempty"`
 	Reply string `json:"reply,omitempty"`
 	// Inner names the type of what is wrapped: an event's data, an effect's work.
@@ -48,6 +56,20 @@ var book = sync.OnceValue(func() (b Book) {
 	_ = json.Unmarshal(file, &b)
 	return b
 })
+
+// Example is a body from a shop of a test, and the answer to a query.
+type Example struct {
+	Body  json.RawMessage `json:"body,omitempty"`
+	Reply json.RawMessage `json:"reply,omitempty"`
+}
+
+var examples = sync.OnceValue(func() (all map[string]Example) {
+	_ = json.Unmarshal(exampleFile, &all) // as book does
+	return all
+})
+
+// Examples are by the subjects of All; not all have one.
+func Examples() map[string]Example { return maps.Clone(examples()) }
 
 // All is what is known of all subjects.
 func All() []Subject { return slices.Clone(book().Subjects) }
@@ -75,32 +97,38 @@ func matches(pattern, words []string) bool {
 	return true
 }
 
-// Of answers a GetSchema for an actor; false when it has no such subject.
+// Of answers a GetSchema for an actor; false when it has no such subject. All
+// actors have those of the buckets.
 func Of(actor string, q api.GetSchema) (json.RawMessage, bool) {
 	if q.Subject == "" {
 		list := []Subject{}
 		for _, s := range book().Subjects {
-			if s.Actor == actor {
+			if s.Actor == actor || s.Actor == "" {
 				list = append(list, s)
 			}
 		}
 		return api.Raw(list), true
 	}
 	s, ok := Find(q.Subject)
-	if !ok || s.Actor != actor {
+	if !ok || s.Actor != actor && s.Actor != "" {
 		return nil, false
 	}
-	if q.Reply {
-		return Document(s.Subject, s.Description, s.Reply, ""), true
-	}
-	return Document(s.Subject, s.Description, s.Type, s.Inner), true
+	return s.document(q.Reply), true
 }
 
-// Document is the schema of a type with all that it refers to. Where inner is not
-// empty, what the type wraps (data, body) is of that type.
-func Document(id, description, name, inner string) json.RawMessage {
+// document is the schema of a body, or of the answer, with all that it refers to.
+// Where something is wrapped (data, body), it says of which type that is.
+func (s *Subject) document(reply bool) json.RawMessage {
 	doc := map[string]any{"$schema": "https://json-schema.org/draft/2020-12/schema",
-		"$id": "urn:ordo:" + id, "description": description}
+		"$id": "urn:ordo:" + s.Subject, "description": s.Description}
+	name, inner, example := s.Type, s.Inner, examples()[s.Subject].Body
+	if reply {
+		name, inner, example = s.Reply, "", examples()[s.Subject].Reply
+		doc["$id"] = "urn:ordo:" + s.Subject + ":reply"
+	}
+	if example != nil {
+		doc["examples"] = []json.RawMessage{example}
+	}
 	if name == "" {
 		doc["type"] = "object"
 		return api.Raw(doc)

@@ -70,7 +70,7 @@ func (f fileConfig) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 func checkEnvironment(app *kong.Application, environ []string) error {
 	known := map[string]bool{failpoint.Variable: true}
 	collectEnvironment(app.Node, known)
-	for _, user := range append([]string{"sys", "setup", "api"}, bus.ActorNames()...) {
+	for _, user := range append([]string{"sys", "setup", "operator", "api"}, bus.ActorNames()...) {
 		known["ORDO_NATS_"+strings.ToUpper(user)] = true
 	}
 	var unknown []string

@@ -19,6 +19,7 @@ type NATSContextCmd struct {
 	Name   string `help:"Name of the context." default:"ordo"`
 	Data   string `help:"Data directory of a running shop, whose NATS it is." default:"ordo-data" type:"path"`
 	NATS   string `name:"nats" help:"Or its URL, with user and password." placeholder:"URL"`
+	Inbox  string `name:"inbox-prefix" help:"Where its answers come to; _INBOX.operator for the user operator of nats.conf." placeholder:"SUBJECT"`
 	Force  bool   `help:"Replace a context of that name."`
 	Select bool   `help:"Have the nats CLI use it when none is named."`
 	JSON   bool   `name:"json" help:"Print what was written as JSON, without secrets."`
@@ -44,6 +45,7 @@ type natsContext struct {
 	User        string `json:"user,omitempty"`
 	Password    string `json:"password,omitempty"`
 	Token       string `json:"token,omitempty"`
+	InboxPrefix string `json:"inbox_prefix,omitempty"`
 }
 
 // Run implements the command.
@@ -52,6 +54,7 @@ func (c *NATSContextCmd) Run(t *terminal) error {
 	if err != nil {
 		return fmt.Errorf("nats-context: %w", err)
 	}
+	found.InboxPrefix = c.Inbox
 	root, err := natsConfig()
 	if err != nil {
 		return fmt.Errorf("nats-context: %w", err)

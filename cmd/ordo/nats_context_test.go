@@ -38,13 +38,14 @@ func TestNATSContext(t *testing.T) {
 	root := t.TempDir()
 	t.Setenv("XDG_CONFIG_HOME", root)
 	said := ordo(t, exitOK, "nats-context", "--nats", "tls://me:s3c@one:4222,tls://me:s3c@two:4222")
-	said += ordo(t, exitOK, "nats-context", "--nats", "nats://t0ken@one", "--name", "token", "--json")
+	said += ordo(t, exitOK, "nats-context", "--nats", "nats://t0ken@one", "--name", "token", "--json",
+		"--inbox-prefix", "_INBOX_me")
 	if strings.Contains(said, "s3c") || strings.Contains(said, "t0ken") {
 		t.Errorf("a secret is shown: %s", said)
 	}
 	for name, want := range map[string]map[string]string{
 		"ordo":  {"url": "tls://one:4222,tls://two:4222", "user": "me", "password": "s3c"},
-		"token": {"url": "nats://one", "token": "t0ken"},
+		"token": {"url": "nats://one", "token": "t0ken", "inbox_prefix": "_INBOX_me"},
 	} {
 		want["description"] = "An ordo shop"
 		if got := readContext(t, root, name); !maps.Equal(got, want) {

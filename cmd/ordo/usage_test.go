@@ -123,7 +123,7 @@ func TestEnvironmentIsChecked(t *testing.T) {
 	t.Setenv("ORDO_HTTP", "127.0.0.1:0")
 	t.Setenv("ORDO_MODE", "order") // of another command
 	t.Setenv("OTHER_HTPP", "x")
-	for _, user := range append([]string{"sys", "setup", "api"}, bus.ActorNames()...) {
+	for _, user := range append([]string{"sys", "setup", "operator", "api"}, bus.ActorNames()...) {
 		t.Setenv("ORDO_NATS_"+strings.ToUpper(user), "secret")
 	}
 	var out, errs bytes.Buffer

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nats-io/jsm.go"
+	"github.com/nats-io/jsm.go/natscontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 )
@@ -42,8 +43,10 @@ type tool struct {
 func run(args []string) error {
 	flags := flag.NewFlagSet("nats", flag.ContinueOnError)
 	t := &tool{}
-	url := os.Getenv("NATS_URL")
+	url, named, inbox := os.Getenv("NATS_URL"), "", nats.InboxPrefix[:len(nats.InboxPrefix)-1]
 	flags.StringVar(&url, "server", url, "")
+	flags.StringVar(&named, "context", "", "")
+	flags.StringVar(&inbox, "inbox-prefix", inbox, "")
 	flags.StringVar(&t.subject, "subject", "", "")
 	flags.IntVar(&t.count, "count", 0, "")
 	flags.Bool("raw", false, "")
@@ -55,7 +58,7 @@ func run(args []string) error {
 			t.args, args = append(t.args, args[0]), args[1:]
 		}
 	}
-	nc, err := nats.Connect(url, nats.Name("nats CLI"))
+	nc, err := connect(url, named, inbox)
 	if err != nil {
 		return err
 	}
@@ -65,6 +68,17 @@ func run(args []string) error {
 		return err
 	}
 	return t.do()
+}
+
+// connect goes by the named context, where there is a name, else to the URL.
+func connect(url, named, inbox string) (*nats.Conn, error) {
+	refused := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		fmt.Fprintln(os.Stderr, "nats: error:", err)
+	})
+	if named != "" {
+		return natscontext.Connect(named, refused)
+	}
+	return nats.Connect(url, nats.Name("nats CLI"), nats.CustomInboxPrefix(inbox), refused)
 }
 
 func (t *tool) do() error {
