@@ -1,7 +1,9 @@
 package bus_test
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"ordo/api"
 	"ordo/bus"
 )
 
@@ -32,6 +35,7 @@ func TestSetupMakesTheTable(t *testing.T) {
 			c.Discard != jetstream.DiscardOld || c.Metadata[versionKey] == "" {
 			t.Errorf("%s: %+v", spec.Name, c)
 		}
+		wantTold(t, c)
 	}
 	for _, spec := range bus.Buckets() {
 		kv, err := n.js.KeyValue(t.Context(), spec.Name)
@@ -49,9 +53,35 @@ func TestSetupMakesTheTable(t *testing.T) {
 			t.Errorf("%s: %+v", spec.Name, c)
 		}
 		wantBucket(t, spec, c)
+		wantTold(t, c)
 	}
 	if err := bus.Check(t.Context(), n.js); err != nil {
 		t.Error(err)
+	}
+}
+
+// wantTold checks that metadata tells for how long something is kept, and where
+// its schema is.
+func wantTold(t *testing.T, c jetstream.StreamConfig) {
+	t.Helper()
+	age := fmt.Sprintf("%d hours", c.MaxAge/time.Hour)
+	switch {
+	case c.MaxAge == 0:
+		age = "for ever"
+	case c.MaxAge%(24*time.Hour) == 0:
+		age = fmt.Sprintf("%d days", c.MaxAge/(24*time.Hour))
+	}
+	end := "then the oldest goes"
+	if c.Discard == jetstream.DiscardNew {
+		end = "then writes are refused"
+	}
+	want := fmt.Sprintf("%s, %d MiB at most; %s", age, c.MaxBytes>>20, end)
+	if got := c.Metadata["ordo.keeps"]; got != want {
+		t.Errorf("%s keeps %q, want %q", c.Name, got, want)
+	}
+	actor := cmp.Or(c.Metadata["ordo.actor"], "*")
+	if c.Metadata["ordo.schema"] != bus.QuerySubject(actor, api.EndpointSchema) {
+		t.Errorf("%s: %v", c.Name, c.Metadata)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"ordo/api"
 	"ordo/bus"
@@ -145,6 +146,32 @@ func TestTimersAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.stored("ORDER", 3)
+}
+
+// The consumer of a class that nobody asks any more ends by itself, when none of its
+// messages is left; one that is gone while it is asked comes back.
+func TestTimersConsumerEnds(t *testing.T) {
+	n := newNet(t)
+	const name = "timer-order-expiry-1s"
+	// A release before this one made it to stay.
+	if _, err := n.js.CreateConsumer(t.Context(), bus.StreamTimers, jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: bus.TimerSubject("order", "expiry-1s"),
+		AckPolicy: jetstream.AckExplicitPolicy}); err != nil {
+		t.Fatal(err)
+	}
+	n.timers("order").Ensure("expiry-1s")
+	kept := n.stream(bus.StreamTimers).CachedInfo().Config.MaxAge
+	ends := func() bool {
+		c := n.consumer(bus.StreamTimers, name)
+		return c != nil && c.Config.InactiveThreshold > kept
+	}
+	eventually(t, "a consumer that ends", ends)
+	if err := n.js.DeleteConsumer(t.Context(), bus.StreamTimers, name); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the consumer again", ends)
+	n.timer("expiry-1s", "a", time.Now())
+	n.stored("ORDER", 1)
 }
 
 // What is no timer, or one to another actor, is thrown away and stops nothing.

@@ -25,7 +25,7 @@ var schema string
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "goods",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Products, SKUs, prices, and stock with its ledger.",
 		Schema:      schema,
 		Commands: []actors.Command{

@@ -27,7 +27,7 @@ var migrations embed.FS
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "shipping",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Shipments of paid orders, until they are received.",
 		Schema:      schema,
 		Migrations:  migrations,

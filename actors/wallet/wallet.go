@@ -35,7 +35,7 @@ const (
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "wallet",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Balances and points of users in a double-entry ledger",
 		Schema:      schema,
 		Commands: []actors.Command{

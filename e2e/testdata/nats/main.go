@@ -38,6 +38,7 @@ type tool struct {
 	args    []string
 	subject string
 	count   int
+	since   time.Duration
 }
 
 func run(args []string) error {
@@ -49,6 +50,7 @@ func run(args []string) error {
 	flags.StringVar(&inbox, "inbox-prefix", inbox, "")
 	flags.StringVar(&t.subject, "subject", "", "")
 	flags.IntVar(&t.count, "count", 0, "")
+	flags.DurationVar(&t.since, "since", 0, "")
 	flags.Bool("raw", false, "")
 	for len(args) > 0 { // flags may stand anywhere
 		if err := flags.Parse(args); err != nil {
@@ -141,6 +143,9 @@ func (t *tool) view() error {
 	options := []jsm.PagerOption{jsm.PagerSize(25), jsm.PagerTimeout(time.Second)}
 	if t.subject != "" {
 		options = append(options, jsm.PagerFilterSubject(t.subject))
+	}
+	if t.since > 0 {
+		options = append(options, jsm.PagerStartDelta(t.since))
 	}
 	pages, err := s.PageContents(options...)
 	if err != nil {
