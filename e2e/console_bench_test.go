@@ -26,7 +26,7 @@ func BenchmarkConsole(b *testing.B) {
 	}
 	p, ids := filledShop(b, total)
 	w := p.operator()
-	middle := ids[total/2]
+	middle := ids[total/60*30+1] // paid, with a refund
 	var o api.Order
 	p.admin().must("GET", "/admin/v1/orders/"+middle, nil, &o)
 	for _, page := range [][2]string{{"overview", "/"}, {"overview-24h", "/?minutes=1440"},

@@ -162,6 +162,15 @@ func TestWebhookLogIsPruned(t *testing.T) {
 	}
 }
 
+// notCalled asks for what a try sends, which must be refused.
+func notCalled(a *actorstest.Actor, w api.WebhookTry) {
+	a.T.Helper()
+	refusal := a.Ask(&api.GetWebhookCall{WebhookTry: w}, new(api.WebhookCall))
+	if refusal == nil || refusal.Code != api.CodeNotFound {
+		a.T.Errorf("%+v: %v", w, refusal)
+	}
+}
+
 // An endpoint that is deleted is gone at once, its log within sweeps, and what
 // is still reported of it is nothing.
 func TestWebhookIsDeleted(t *testing.T) {
@@ -169,6 +178,7 @@ func TestWebhookIsDeleted(t *testing.T) {
 	emit(a, "order", api.EventOrderPaid, "ord_1")
 	w := begun(a)[0]
 	a.MustEdge("delete", &api.DeleteWebhook{ID: hook})
+	notCalled(a, w)
 	if refusal := a.Ask(&api.GetWebhook{ID: hook}, new(api.Webhook)); refusal == nil {
 		t.Error("it is still there")
 	}
@@ -196,6 +206,7 @@ func TestWebhookOutcomeCountsOnce(t *testing.T) {
 		t.Errorf("delivery %+v", d)
 	}
 	next := wakes(a, time.Minute)
+	notCalled(a, w)
 	ends(a, w, api.WebhookOutcome{Status: 200})
 	only(a, hook, api.DeliverySending)
 	ends(a, next[0], api.WebhookOutcome{Withdrawn: true})

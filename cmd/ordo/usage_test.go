@@ -61,6 +61,7 @@ func TestUsage(t *testing.T) {
 		"serve --nats nats://a:pw@host:x": "--nats",
 		"serve --nats http://host":        "--nats",
 		"setup --nats nats://":            "--nats",
+		"setup --nats host --replicas 2":  "--replicas",
 		"demo --http x":                   "--http",
 		"demo --nats-listen x":            "--nats-listen",
 		"bench --concurrency 0":           "--concurrency",
