@@ -77,6 +77,8 @@ func TestConsumerReportsAreTrue(t *testing.T) {
 		}
 	}
 	holds("all is committed")
+	neverAhead(s, m, sku)
+	holds("all is committed again")
 
 	s.stopGoods()
 	before := reportOf(t, m, "goods")
@@ -104,6 +106,38 @@ func TestConsumerReportsAreTrue(t *testing.T) {
 	s.startGoods()
 	holds("killed and back")
 	s.stop()
+}
+
+// neverAhead gives goods much to do, and looks all the while whether the ack floor
+// is ahead of what the file has committed: a kill would lose what lies between.
+func neverAhead(s *split, m *jsm.Manager, sku string) {
+	s.t.Helper()
+	const messages = 10000
+	js, err := s.front.connect().JetStream()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for i := range messages {
+		msg := nats.NewMsg(bus.MailboxSubject("goods", "receive-stock"))
+		msg.Header.Set(nats.MsgIdHdr, fmt.Sprint("load-", i))
+		msg.Data = api.Raw(&api.ReceiveStock{SKU: sku, Quantity: 1})
+		if _, err := js.PublishMsgAsync(msg); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	first := reportOf(s.t, m, "goods").floor
+	floors := map[uint64]bool{}
+	eventually(s.t, "all is committed", func() bool {
+		r := reportOf(s.t, m, "goods")
+		if has := committed(s.t, s.goodsData, "goods"); r.floor > has {
+			s.t.Errorf("the ack floor is %d, the file has %d", r.floor, has)
+		}
+		floors[r.floor] = true
+		return r.unacked+r.pending == 0 && r.floor >= first+1
+	})
+	if len(floors) < 3 {
+		s.t.Errorf("seen only at %v", floors)
+	}
 }
 
 // ACCEPT P5
