@@ -16,6 +16,7 @@ const Masked = "•••"
 var shown = map[string]bool{
 	"attempt": true, "by": true, "carrier": true, "categories": true, "channel": true,
 	"code": true, "country": true, "coupon": true, "currency": true, "decided_by": true,
+	"delivery": true, "types": true,
 	"effect": true, "error": true, "id": true, "kind": true, "message": true, "note": true,
 	"order": true, "pay_method": true, "place": true, "product": true, "provider": true,
 	"reason": true, "refund": true, "settled_by": true, "sku": true, "state": true,
@@ -28,10 +29,10 @@ var shown = map[string]bool{
 var times = regexp.MustCompile(`(^|_)(at|until|from|before|deadline|created|decided|asked|ended|` +
 	`now|since|oldest|next_try)$`)
 
-// secrets are addresses of e-mail, and tokens of checkouts, sessions, guests and
-// admins, within a text that is shown.
+// secrets are addresses of e-mail, tokens of checkouts, sessions, guests and
+// admins, and secrets of webhooks, within a text that is shown.
 var secrets = regexp.MustCompile(`[^\s"'<>=:,;]+@[^\s"'<>,;]+|` +
-	`\b(chk|ses|gst|adm)_[0-9A-Za-z_.-]{8,}`)
+	`\b(chk|ses|gst|adm|whsec)_[0-9A-Za-z_.+/=-]{8,}`)
 
 // MaskText masks e-mail addresses and tokens in a text.
 func MaskText(s string) string { return secrets.ReplaceAllLiteralString(s, Masked) }

@@ -14,8 +14,9 @@ import (
 
 // hidden are the fields of all messages, events and answers whose text is masked.
 // A new field that is none of these must be shown on purpose.
-var hidden = []string{"address", "body_hash", "city", "email", "lines", "name", "order_string",
-	"password_hash", "phone", "picture", "postcode", "qr_code", "ref", "role", "session", "text",
+var hidden = []string{"address", "body_hash", "city", "description", "email", "lines", "name", "order_string",
+	"password_hash", "phone", "picture", "postcode", "qr_code", "ref", "role", "secret", "session",
+	"text",
 	"token", "url"}
 
 // personal is what a field is called that says who somebody is, or lets them in.
@@ -110,10 +111,11 @@ func TestMask(t *testing.T) {
 			`{"country":"GB","id":"adr_1","lines":["•••"],"name":"•••","phone":"•••"}}`,
 		`{"lines":[{"sku":"mug","name":"Mug","quantity":2,"options":{"size":"M"}}]}`: `{"lines":[{"name":"Mug",` +
 			`"options":{"size":"M"},"quantity":2,"sku":"mug"}]}`,
-		`{"name":"Ann","first_name":"Ann","age":7}`:             `{"age":7,"first_name":"•••","name":"•••"}`,
-		`{"reason":"call ann@example.com, or chk_01ABCDEFGHJ"}`: `{"reason":"call •••, or •••"}`,
-		`{"amount":12345678901234567890}`:                       `{"amount":12345678901234567890}`,
-		`{"at":"2026-01-01T00:00:00Z","token":""}`:              `{"at":"2026-01-01T00:00:00Z","token":""}`,
+		`{"name":"Ann","first_name":"Ann","age":7}`:                  `{"age":7,"first_name":"•••","name":"•••"}`,
+		`{"reason":"it was whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}`: `{"reason":"it was •••"}`,
+		`{"reason":"call ann@example.com, or chk_01ABCDEFGHJ"}`:      `{"reason":"call •••, or •••"}`,
+		`{"amount":12345678901234567890}`:                            `{"amount":12345678901234567890}`,
+		`{"at":"2026-01-01T00:00:00Z","token":""}`:                   `{"at":"2026-01-01T00:00:00Z","token":""}`,
 		`"Ann"`:     `"•••"`,
 		`{"a":1} x`: `"•••"`,
 		`{`:         `"•••"`,
