@@ -110,7 +110,8 @@ func Work(ctx context.Context, js jetstream.JetStream, w Worker, log *slog.Logge
 				"redelivered after a pause.",
 			Metadata:  metadata(KindEffects, w.Actor),
 			AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: effectWindow,
-			MaxDeliver: EffectTries, AckWait: effectAckWait * w.timeout(),
+			InactiveThreshold: unasked,
+			MaxDeliver:        EffectTries, AckWait: effectAckWait * w.timeout(),
 		})
 		if err != nil {
 			return err

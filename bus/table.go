@@ -66,8 +66,14 @@ const BucketBytes = 4 << 30
 
 const day = 24 * time.Hour
 
-// timersKept is how long TIMERS keeps a message: longer than MaxTimer.
-const timersKept = 2 * time.Hour
+const (
+	// workKept is how long TIMERS and EFFECTS keep a message: longer than MaxTimer.
+	workKept = 2 * time.Hour
+	// unasked is after what time a consumer of theirs ends that nobody asks, for
+	// example because deadlines have another length now: none of its messages is
+	// left by then.
+	unasked = 2 * workKept
+)
 
 // StreamSpec is a row of the table of streams.
 type StreamSpec struct {
@@ -122,9 +128,9 @@ func Streams() []StreamSpec {
 			[]string{EventPrefix + ">", "ordo.journal.*.*"}, MailboxBytes, 30 * day,
 			KindEvents, "journal"},
 		{StreamTimers, "Messages that wait for their deadline, by delay class.",
-			[]string{"ordo.timer.>"}, MailboxBytes, timersKept, KindTimers, ""},
+			[]string{"ordo.timer.>"}, MailboxBytes, workKept, KindTimers, ""},
 		{StreamEffects, "Work for the world outside, by worker.",
-			[]string{"ordo.effect.>"}, MailboxBytes / 4, 2 * time.Hour, KindEffects, ""},
+			[]string{"ordo.effect.>"}, MailboxBytes / 4, workKept, KindEffects, ""},
 		{StreamDead, "Announcements of dead letters; the letters are in the actors' files.",
 			[]string{"ordo.dead.>"}, MailboxBytes / 16, 30 * day, KindDead, ""},
 	}

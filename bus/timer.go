@@ -29,10 +29,6 @@ const (
 	// fetchWait is how long one fetch waits for messages.
 	fetchWait = 2 * time.Second
 	fetchSize = 256
-	// timerGone is after what time a class's consumer ends that nobody asks, for
-	// example because deadlines have another length now: none of its messages is
-	// left by then.
-	timerGone = 2 * timersKept
 	// forwardWait is how long a publish may take to be stored.
 	forwardWait = 5 * time.Second
 )
@@ -136,7 +132,7 @@ func (t *Timers) run(class string) {
 				"are unacknowledged or pending, and redelivered when they are.",
 			Metadata:  metadata(KindTimers, t.actor),
 			AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: timerWindow, MaxDeliver: -1,
-			AckWait: 30 * time.Second, InactiveThreshold: timerGone,
+			AckWait: 30 * time.Second, InactiveThreshold: unasked,
 		})
 		if err != nil {
 			return err
