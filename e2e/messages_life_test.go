@@ -59,7 +59,8 @@ func liveOn(p *process, g *gateway) *life {
 // refunds has support deny a refund and grant the next.
 func (l *life) refunds(ann *shopper) {
 	l.p.t.Helper()
-	for what, state := range map[string]string{"deny": api.RefundDenied, "grant": api.RefundDone} {
+	for _, state := range []string{api.RefundDenied, api.RefundDone} {
+		what := map[string]string{api.RefundDenied: "deny", api.RefundDone: "grant"}[state]
 		l.refund = ann.asks(l.order, map[int]int64{0: 2}).ID
 		l.p.admin().must("POST", "/admin/v1/refunds/"+l.refund+"/"+what, map[string]string{"note": "ok"},
 			nil)
