@@ -96,10 +96,12 @@ func TestConsumerReportsAreTrue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if r := reportOf(t, m, "goods"); r.floor != before.floor ||
-		r.unacked+r.pending != before.unacked+before.pending+waiting {
-		t.Errorf("down: %+v, before %+v", r, before)
-	}
+	// The server counts what is pending a moment after it has stored it.
+	eventually(t, "what waits is pending", func() bool {
+		r := reportOf(t, m, "goods")
+		return r.floor == before.floor &&
+			r.unacked+r.pending == before.unacked+before.pending+waiting
+	})
 	s.startGoods()
 	holds("what waited is committed")
 	s.goods.kill()
