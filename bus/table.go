@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -105,8 +106,8 @@ type BucketSpec struct {
 var actorNames = [...]string{"order", "goods", "coupon", "wallet", "payment", "learning",
 	"shipping", "user", "journal"}
 
-// ActorNames lists the actors of the shop.
-func ActorNames() []string { return actorNames[:] }
+// ActorNames lists the actors of the shop. The list is the caller's own.
+func ActorNames() []string { return slices.Clone(actorNames[:]) }
 
 // Streams is the table of all streams.
 func Streams() []StreamSpec {
