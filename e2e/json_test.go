@@ -18,7 +18,8 @@ var helpCommand = regexp.MustCompile(`(?m)^  ([a-z]+(?:-[a-z]+)?(?: [a-z]+)?)  +
 
 // noData are the commands without a result for programs: servers, and what prints
 // a file of its own form.
-var noData = []string{"serve", "demo", "sandbox", "completion", "goods export"}
+var noData = []string{"serve", "demo", "sandbox", "asyncapi", "completion",
+	"goods export"}
 
 // jsonShop is a shop with an order that is paid, and two letters of the coupon actor.
 func jsonShop(t *testing.T, data string) (p *process, order string) {

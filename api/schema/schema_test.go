@@ -3,6 +3,7 @@ package schema_test
 import (
 	"encoding/json"
 	"regexp"
+	"strings"
 	"testing"
 
 	"ordo/api"
@@ -76,5 +77,59 @@ func TestOf(t *testing.T) {
 	}
 	if _, ok := schema.Of("order", api.GetSchema{Subject: "ordo.goods.0.reserve"}); ok {
 		t.Error("order answers a schema of goods")
+	}
+}
+
+// ACCEPT P5
+// The AsyncAPI document has a channel and an operation for every subject that
+// messages go to, and refers only to what is in it.
+func TestAsyncAPI(t *testing.T) {
+	text := schema.AsyncAPI("1.2.3")
+	var doc struct {
+		AsyncAPI string
+		Channels map[string]struct {
+			Address    string
+			Parameters map[string]any
+			Messages   map[string]any
+		}
+		Operations map[string]struct {
+			Action  string
+			Channel map[string]string
+			Reply   map[string]any
+		}
+	}
+	var all any
+	if err := json.Unmarshal(text, &doc); err != nil || json.Unmarshal(text, &all) != nil {
+		t.Fatal(err)
+	}
+	for _, s := range schema.All() {
+		id := strings.TrimSuffix(s.Subject, ".*")
+		op, ok := doc.Operations[id]
+		if s.Kind == "bucket" {
+			if ok {
+				t.Errorf("%s is no message", s.Subject)
+			}
+			continue
+		}
+		receives := s.Kind == "command" || s.Kind == "query"
+		c := doc.Channels[id]
+		if (op.Action == "receive") != receives || (op.Reply != nil) != (s.Kind == "query") ||
+			op.Channel["$ref"] != "#/channels/"+id || len(c.Messages) != 1 ||
+			strings.Contains(c.Address, "*") || strings.Contains(c.Address, "{") != (c.Parameters != nil) {
+			t.Errorf("%s: %+v %+v", s.Subject, op, c)
+		}
+	}
+	found := 0
+	for _, r := range regexp.MustCompile(`"\$ref":"#/([^"]+)"`).FindAllStringSubmatch(string(text), -1) {
+		at := all
+		for _, word := range strings.Split(r[1], "/") {
+			at = at.(map[string]any)[word]
+		}
+		if found++; at == nil {
+			t.Errorf("there is no %s", r[1])
+		}
+	}
+	if found < 500 {
+		t.Errorf("only %d references", found)
 	}
 }

@@ -124,7 +124,7 @@ func helpOf(f *kong.Flag) string {
 // printsNoData are the commands that have no result to be read by a program: servers,
 // and what prints a file of its own form.
 var printsNoData = map[string]bool{"serve": true, "demo": true, "sandbox": true,
-	"completion": true, "goods export": true}
+	"asyncapi": true, "completion": true, "goods export": true}
 
 // Every command that prints a result prints it as JSON when asked to. That what they
 // print is JSON is shown by TestEveryCommandPrintsJSON on a running shop.

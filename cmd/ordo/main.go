@@ -72,6 +72,7 @@ type cli struct {
 	Settings    ConfigCmd      `cmd:"" name:"config" help:"Look at the configuration of serve."`
 	Doctor      DoctorCmd      `cmd:"" help:"Look for what is wrong with machine, NATS, files and settings."`
 	NATSContext NATSContextCmd `cmd:"" name:"nats-context" help:"Write a context that the nats CLI finds a shop by."`
+	AsyncAPI    AsyncAPICmd    `cmd:"" name:"asyncapi" help:"Print an AsyncAPI document of the shop's messages."`
 	Completion  CompletionCmd  `cmd:"" help:"Print a script that has a shell complete commands and flags."`
 	Complete    CompleteCmd    `cmd:"" name:"__complete" hidden:""`
 }
