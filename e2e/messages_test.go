@@ -22,6 +22,7 @@ import (
 var unseen = map[string]string{
 	"void":           "only after a message that can never be published",
 	"settle":         "sent by ordo repair and by support; tested there",
+	"remake":         "sent by ordo repair; tested there",
 	"retry":          "support's; tested with the transactions",
 	"refund-failed":  "only Stripe tells of it",
 	"retry-dead":     "one letter is dismissed here; tested with dead letters",
