@@ -136,19 +136,22 @@ type SettleOrder struct {
 	// empty from a repair.
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	// Lost has an order made again that the order actor's file does not know;
-	// nil has its steps undone.
-	Lost *LostOrder `json:"lost,omitempty"`
 }
 
-// LostOrder is what the journal tells of an order.
-type LostOrder struct {
+// RemakeOrder has an order made again that the order actor's file has lost, of what
+// the journal tells of it. `ordo repair` alone sends it: what it says is believed.
+// It is refused with CodeInvalid when it can't be an order. One that is there is
+// left alone. Row P9.
+type RemakeOrder struct {
 	// Order is as it was when it was placed or, if it was, paid.
 	Order Order `json:"order"`
 	// Refunds are all that were asked for or have ended since, by their numbers.
 	// None may be running.
 	Refunds []Refund `json:"refunds,omitempty"`
 }
+
+// Route implements Message.
+func (*RemakeOrder) Route() Route { return Route{"order", "remake"} }
 
 // FoundStep is what a participant's file says of a step.
 type FoundStep struct {

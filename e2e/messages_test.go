@@ -23,6 +23,7 @@ var unseen = map[string]string{
 	"dead-letter":            "only goods has letters",
 
 	"ordo.event.order.settled.*":       "only where actors' files differ",
+	"ordo.order.0.remake":              "only `ordo repair` sends it",
 	"ordo.order.0.settle":              "only where actors' files differ",
 	"ordo.event.order.refund-failed.*": "only after a gateway has refused a refund",
 	"ordo.payment.0.refund-failed":     "only Stripe tells of it",

@@ -239,6 +239,7 @@ func TestConfRightsAreNotMore(t *testing.T) {
 		{"api", "ordo.goods.0.reserve"},
 		{"api", "ordo.wallet.0.debit"},
 		{"api", "ordo.order.0.step-result"},
+		{"api", "ordo.order.0.remake"},
 		{"api", "ordo.order.0.expire"},
 		{"api", "$KV.owner.order.0"},
 		{"goods", "ordo.wallet.0.credit"},

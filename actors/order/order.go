@@ -41,6 +41,7 @@ func Spec() *actors.Spec {
 			actors.On(askRefund),
 			actors.On(decideRefund),
 			actors.On(settleOrder),
+			actors.On(remake),
 			actors.On(retry),
 			actors.On(configure),
 		},

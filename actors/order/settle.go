@@ -19,9 +19,6 @@ func settleOrder(tx *actors.Tx, m *api.SettleOrder) error {
 		return err
 	}
 	o, err := load(tx, m.Order)
-	if errors.Is(err, sql.ErrNoRows) && m.Lost != nil {
-		return remake(tx, m.Lost)
-	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return errors.Join(settleUnknown(tx, m), tellSettled(tx, m, ""))
 	}
@@ -70,28 +67,26 @@ func checkSettle(m *api.SettleOrder) error {
 			return invalid(fmt.Sprintf("found[%d].step", i), "there is no step %q", f.Name)
 		}
 	}
-	if m.Lost == nil {
-		return nil
-	}
-	return checkLost(m.Order, m.Lost)
+	return nil
 }
 
-func checkLost(id string, m *api.LostOrder) error {
+func checkRemake(m *api.RemakeOrder) error {
 	o := &m.Order
+	if err := length("order.id", o.ID, 1, 64); err != nil {
+		return err
+	}
 	switch {
-	case o.ID != id:
-		return invalid("lost.order.id", "is another order's")
 	case len(o.Lines) == 0 || len(o.Lines) > api.MaxLines:
-		return invalid("lost.order.lines", "must be 1 to %d", api.MaxLines)
+		return invalid("order.lines", "must be 1 to %d", api.MaxLines)
 	case o.State != api.OrderPaid && (o.State != api.OrderPlaced || o.ExpiresAt == 0 ||
 		len(m.Refunds) > 0):
-		return invalid("lost.order.state", "can't be %q, so and with %d refunds", o.State,
+		return invalid("order.state", "can't be %q, so and with %d refunds", o.State,
 			len(m.Refunds))
 	}
 	for i, r := range m.Refunds {
-		at := fmt.Sprintf("lost.refunds[%d].", i)
+		at := fmt.Sprintf("refunds[%d].", i)
 		switch {
-		case r.Order != id || r.Number != i+1:
+		case r.Order != o.ID || r.Number != i+1:
 			return invalid(at+"number", "is another one's")
 		case r.State == api.RefundRunning:
 			return invalid(at+"state", "nobody knows how far it has come")
@@ -109,7 +104,13 @@ func checkLost(id string, m *api.LostOrder) error {
 // for once more, which participants answer as they did, or do if they have not;
 // so a placed order that was paid meanwhile becomes paid. Its token is lost too:
 // who submits it again is told of the order that it became.
-func remake(tx *actors.Tx, m *api.LostOrder) error {
+func remake(tx *actors.Tx, m *api.RemakeOrder) error {
+	if err := checkRemake(m); err != nil {
+		return err
+	}
+	if is, err := known(tx, m.Order.ID); is || err != nil {
+		return err
+	}
 	c, err := configured(tx)
 	if err != nil {
 		return err

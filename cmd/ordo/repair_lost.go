@@ -40,7 +40,7 @@ func (b *orderBooks) remake(ctx context.Context) error {
 // lost is what the journal has of an order that is to be made again: one that
 // was placed and may still be paid, or was paid. It answers nil for others, and
 // why when it may not be left at that.
-func (b *orderBooks) lost(ctx context.Context, u *unsettled) (m *api.LostOrder, cannot string,
+func (b *orderBooks) lost(ctx context.Context, u *unsettled) (m *api.RemakeOrder, cannot string,
 	err error) {
 	if m, err = b.told(ctx, u.Order); err != nil {
 		return nil, "", err
@@ -93,7 +93,7 @@ func (u *unsettled) unknown(payment, because string) string {
 
 // running is the number of a refund of which participants have done something and
 // the journal does not tell that it ended; 0 for none.
-func (u *unsettled) running(m *api.LostOrder) int {
+func (u *unsettled) running(m *api.RemakeOrder) int {
 	for _, d := range u.Steps {
 		n := d.Occurrence
 		if n > 0 && (n > len(m.Refunds) || m.Refunds[n-1].State != api.RefundDone &&
@@ -111,11 +111,11 @@ func (u *unsettled) running(m *api.LostOrder) int {
 
 // told reads an order and its refunds from the journal, each as it was told last;
 // nil when it has no decision of it.
-func (b *orderBooks) told(ctx context.Context, order string) (*api.LostOrder, error) {
+func (b *orderBooks) told(ctx context.Context, order string) (*api.RemakeOrder, error) {
 	if b.files["journal"] == "" {
 		return nil, nil
 	}
-	var m *api.LostOrder
+	var m *api.RemakeOrder
 	refunds := map[int]api.Refund{}
 	err := b.each(ctx, `SELECT type, coalesce(data, '{}') FROM journal.entry
 		WHERE order_id = ? AND +type GLOB 'order.*' ORDER BY seq`,
@@ -127,7 +127,7 @@ func (b *orderBooks) told(ctx context.Context, order string) (*api.LostOrder, er
 			switch event {
 			case api.EventOrderPlaced, api.EventOrderPaid, api.EventOrderRefused,
 				api.EventOrderCancelled:
-				m = &api.LostOrder{}
+				m = &api.RemakeOrder{}
 				return json.Unmarshal([]byte(data), &m.Order)
 			case api.EventOrderRefunded, api.EventRefundAsked, api.EventRefundDenied,
 				api.EventRefundFailed:

@@ -31,7 +31,7 @@ type unsettled struct {
 	Cannot string `json:"cannot,omitempty"`
 
 	// lost is what it is made of; it has the shopper's address.
-	lost *api.LostOrder
+	lost *api.RemakeOrder
 }
 
 // String is for people.
@@ -48,11 +48,11 @@ func (u *unsettled) String() string {
 }
 
 // message is what the order actor is sent about it.
-func (u *unsettled) message() *api.SettleOrder {
-	m := &api.SettleOrder{Order: u.Order, Untold: u.Untold, Lost: u.lost}
+func (u *unsettled) message() api.Message {
 	if u.lost != nil {
-		return m // all steps are asked for
+		return u.lost // all steps are asked for
 	}
+	m := &api.SettleOrder{Order: u.Order, Untold: u.Untold}
 	for _, d := range u.Steps {
 		m.Found = append(m.Found, d.FoundStep)
 	}
