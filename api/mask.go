@@ -29,9 +29,11 @@ var shown = map[string]bool{
 var times = regexp.MustCompile(`(^|_)(at|until|from|before|deadline|created|decided|asked|ended|` +
 	`now|since|oldest|next_try)$`)
 
-// secrets are addresses of e-mail, tokens of checkouts, sessions, guests and
+// secrets are addresses of e-mail, telephone numbers as they are written with a
+// country code or in China, tokens of checkouts, sessions, guests and
 // admins, and secrets of webhooks, within a text that is shown.
 var secrets = regexp.MustCompile(`[^\s"'<>=:,;]+@[^\s"'<>,;]+|` +
+	`\+\d[\d ()/-]{6,}\d|\b1[3-9]\d{9}\b|` +
 	`\b(chk|ses|gst|adm|whsec)_[0-9A-Za-z_.+/=-]{8,}`)
 
 // MaskText masks e-mail addresses and tokens in a text.

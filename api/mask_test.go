@@ -112,6 +112,8 @@ func TestMask(t *testing.T) {
 		`{"lines":[{"sku":"mug","name":"Mug","quantity":2,"options":{"size":"M"}}]}`: `{"lines":[{"name":"Mug",` +
 			`"options":{"size":"M"},"quantity":2,"sku":"mug"}]}`,
 		`{"name":"Ann","first_name":"Ann","age":7}`:                  `{"age":7,"first_name":"•••","name":"•••"}`,
+		`{"note":"call +44 7700 900123, or 13800138000"}`:            `{"note":"call •••, or •••"}`,
+		`{"trade_no":"2026112822001400147148925706"}`:                `{"trade_no":"2026112822001400147148925706"}`,
 		`{"reason":"it was whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}`: `{"reason":"it was •••"}`,
 		`{"reason":"call ann@example.com, or chk_01ABCDEFGHJ"}`:      `{"reason":"call •••, or •••"}`,
 		`{"amount":12345678901234567890}`:                            `{"amount":12345678901234567890}`,

@@ -92,3 +92,29 @@ func TestTransactionCommands(t *testing.T) {
 		t.Errorf("ls of the file: %s", text)
 	}
 }
+
+// ACCEPT M7 M5: news of a payment that could not be handled is found by the order,
+// though it names the attempt alone, and a retry of the order takes it in.
+func TestStuckPaymentIsFound(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := serve(t, data, "--pay-query", "10m").ready()
+	ann := p.shopper()
+	o := ann.buy(p.onSale(1000, 9), 1)
+	a := ann.opens(o.ID, api.ProductPage)
+	ruleOf(t, data, "payment", `CREATE TRIGGER broken BEFORE INSERT ON log
+		BEGIN SELECT RAISE(ABORT, 'broken as planned'); END`)
+	p.till().takes(&a)
+	var life rest.Timeline
+	eventually(t, "the dead letter of the notice", func() bool {
+		p.admin().must("GET", "/admin/v1/transactions/"+o.ID, nil, &life)
+		return len(life.Letters) > 0 &&
+			strings.HasPrefix(life.Why[0].Text, "payment could not handle the message trade: ")
+	})
+	ruleOf(t, data, "payment", `DROP TRIGGER broken`)
+	if code, out := p.tx("retry", o.ID, "--reason", "mended"); code != 0 ||
+		!strings.Contains(out, "dead letters handled") {
+		t.Errorf("retry: exit %d: %s", code, out)
+	}
+	ann.await(o.ID, api.OrderPaid)
+}

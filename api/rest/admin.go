@@ -344,8 +344,11 @@ type cancelAnyInput struct {
 // cancelAnyOrder is row E4 for support.
 func (s *Server) cancelAnyOrder(ctx context.Context, in *cancelAnyInput) (
 	*answer[passed[api.Order]], error) {
-	return s.cancel(ctx, &api.CancelOrder{Order: in.ID, By: callerOf(ctx).User,
-		Reason: in.Body.Reason})
+	m := &api.CancelOrder{Order: in.ID, By: callerOf(ctx).User, Reason: in.Body.Reason}
+	out, err := s.cancel(ctx, m)
+	s.log.Info("order cancelled by support", "order", m.Order, "by", m.By, "reason", m.Reason,
+		"err", err)
+	return out, err
 }
 
 type journalInput struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ const (
 	maxOutcomes = 50
 	// maxCommands is the most messages that have a command line.
 	maxCommands = 20
+	// maxNames is the most attempts and refunds whose dead letters are looked for.
+	maxNames = 20
 )
 
 // Timeline is all that is known of an order, with personal data masked. Row M7.
@@ -122,6 +125,7 @@ func (s *Server) getTransaction(ctx context.Context, in *struct {
 	limited, cancel := context.WithTimeout(ctx, actorLimit)
 	defer cancel()
 	s.gather(limited, g, in.ID)
+	s.gatherNotices(limited, g)
 	found, notes := history.Live(limited, s.Edge, g.names(), g.clues())
 	g.notes = append(g.notes, notes...)
 	t := g.timeline()
@@ -153,6 +157,30 @@ func (s *Server) gather(ctx context.Context, g *gathered, order string) {
 	if g.events.Next != "" || g.refunds.Next != "" {
 		g.note("only the first %d events and the last %d refunds are shown", api.MaxPage,
 			api.MaxPage)
+	}
+}
+
+// gatherNotices adds the dead letters of what a gateway said: it names attempts and
+// refunds, and not the order.
+func (s *Server) gatherNotices(ctx context.Context, g *gathered) {
+	const actor = "payment"
+	if g.statuses[actor].Dead == 0 {
+		return
+	}
+	names := g.names()[1:]
+	for _, name := range names[:min(len(names), maxNames)] {
+		var more api.LetterList
+		if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointDead},
+			&api.ListLetters{State: "open", Contains: name}, &more); err != nil {
+			g.note("dead letters about %s are not known: %v", name, err)
+			return
+		}
+		for _, l := range more.Letters {
+			if !slices.ContainsFunc(g.letters[actor],
+				func(k api.Letter) bool { return k.N == l.N }) {
+				g.letters[actor] = append(g.letters[actor], l)
+			}
+		}
 	}
 }
 
@@ -248,7 +276,7 @@ func (g *gathered) timeline() Timeline {
 	t := Timeline{User: g.order.User, Order: masked(g.order), Steps: []TimelineStep{},
 		Refunds:  masked(append([]api.Refund{}, g.refunds.Refunds...)),
 		Attempts: masked(append([]api.Attempt{}, g.payment.Attempts...)),
-		Events:   masked(append([]api.JournalEntry{}, g.events.Entries...)),
+		Events:   shownEvents(g.events.Entries),
 		Effects:  []TimelineEffect{}, Letters: []TimelineLetter{},
 		Notes: append([]string{}, g.notes...)}
 	for _, actor := range bus.ActorNames() {
@@ -326,6 +354,17 @@ func (s *Server) outcome(ctx context.Context, m *history.Message) string {
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line
+}
+
+// shownEvents are events as support sees them.
+func shownEvents(all []api.JournalEntry) []api.JournalEntry {
+	out := append([]api.JournalEntry{}, all...)
+	for i := range out {
+		if len(out[i].Data) > maxShownBody {
+			out[i].Data = shownBody(out[i].Data)
+		}
+	}
+	return masked(out)
 }
 
 // shownBody is a body as support sees it.

@@ -1,7 +1,9 @@
 package rest
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -102,19 +104,23 @@ func (s *Server) retryTransaction(ctx context.Context, in *interveneInput) (
 	return &answer[Retried]{out}, nil
 }
 
-// retryLetters has all open dead letters about an order handled again.
+// ofPeople are the verbs by which people asked for something. Whether they still
+// want it, a retry of the order can't know: each is retried by itself.
+var ofPeople = map[string]bool{"submit": true, "cancel": true, "open": true,
+	"ask-refund": true, "decide-refund": true}
+
+// retryLetters has all open dead letters about an order handled again, but for
+// what people have asked for.
 func (s *Server) retryLetters(ctx context.Context, in *interveneInput, out *Retried) error {
 	for _, actor := range bus.ActorNames() {
-		var list api.LetterList
-		if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointDead},
-			&api.ListLetters{Page: api.Page{Limit: maxRetried}, State: "open", Contains: in.ID},
-			&list); is(err, api.CodeUnavailable) {
-			continue // it is not there to handle them either
-		} else if err != nil {
+		letters, err := s.openLetters(ctx, actor, in.ID)
+		if err != nil {
 			return err
 		}
-		slices.Reverse(list.Letters) // as they came
-		for _, l := range list.Letters {
+		for _, l := range letters {
+			if ofPeople[l.Subject[strings.LastIndexByte(l.Subject, '.')+1:]] {
+				continue
+			}
 			settled, err := s.settleDead(ctx, letterOf(actor, l.N, in.Body.Reason))
 			if err != nil {
 				return err
@@ -127,6 +133,39 @@ func (s *Server) retryLetters(ctx context.Context, in *interveneInput, out *Retr
 		}
 	}
 	return nil
+}
+
+// openLetters are an actor's open dead letters about an order as they came, those
+// of its attempts to pay included. One that does not answer has none to handle.
+func (s *Server) openLetters(ctx context.Context, actor, order string) ([]api.Letter, error) {
+	names := []string{order}
+	if actor == "payment" {
+		var p api.Payment
+		if err := s.Edge.Ask(ctx, &api.GetPayment{Order: order}, &p); err == nil {
+			for i := range p.Attempts[:min(len(p.Attempts), maxNames)] {
+				names = append(names, p.Attempts[i].ID)
+			}
+		}
+	}
+	all := map[int64]api.Letter{}
+	for _, name := range names {
+		var list api.LetterList
+		err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointDead},
+			&api.ListLetters{Page: api.Page{Limit: maxRetried}, State: "open", Contains: name},
+			&list)
+		if is(err, api.CodeUnavailable) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range list.Letters {
+			all[l.N] = l
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b api.Letter) int {
+		return cmp.Compare(a.N, b.N)
+	}), nil
 }
 
 func letterOf(actor string, n int64, reason string) *settleInput {

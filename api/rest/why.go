@@ -61,12 +61,11 @@ func verbOf(subject string) string {
 	return "the message " + subject[strings.LastIndexByte(subject, '.')+1:]
 }
 
-// open calls f with every step that is not answered, and a text that says which;
-// a payment that waits for the shopper is left out.
+// open calls f with every step that is not answered, and a text that says which.
 func (c *causes) open(f func(st *api.StepView, actor, text string)) {
 	for i := range c.g.steps.Steps {
 		st := &c.g.steps.Steps[i]
-		if !st.Open() || c.waitsForPayment(st) {
+		if !st.Open() {
 			continue
 		}
 		actor, _, _ := strings.Cut(st.Name, ".")
@@ -120,6 +119,11 @@ func (c *causes) faults() {
 			}
 		}
 	})
+	if o := &c.g.order; c.g.payment.State == api.PaymentPaid &&
+		(o.State == api.OrderPlaced || o.State == api.OrderClosing) {
+		c.add("payment", o.Decided, "the payment actor knows that it is paid, and the order actor "+
+			"has not heard of it; the order actor %s", condition(owner))
+	}
 	if o := &c.g.order; o.State == api.OrderPlaced && c.now > o.ExpiresAt.Add(waitsOverdue) {
 		c.add("order", o.ExpiresAt, "it was to be paid until %s and has not been ended; the order "+
 			"actor %s", clock(o.ExpiresAt), condition(owner))
@@ -173,7 +177,7 @@ func (c *causes) lags() {
 
 // waits is what the order waits for though nothing is wrong.
 func (c *causes) waits() {
-	o := &c.g.order
+	o, wrong := &c.g.order, len(c.all) > 0
 	if o.State == api.OrderPlaced && c.now <= o.ExpiresAt.Add(waitsOverdue) {
 		c.add("payment", o.Decided, "it waits for its payment until %s", clock(o.ExpiresAt))
 	}
@@ -182,10 +186,13 @@ func (c *causes) waits() {
 			c.add("order", r.Asked, "refund %s waits for support to grant or deny it", r.ID)
 		}
 	}
-	if len(c.all) > 0 {
+	if wrong {
 		return
 	}
 	c.open(func(st *api.StepView, actor, text string) {
+		if c.waitsForPayment(st) {
+			return
+		}
 		c.add(actor, st.Since(), "%s and is not answered yet; nothing is known to be wrong", text)
 	})
 }

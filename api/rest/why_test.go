@@ -91,6 +91,16 @@ func TestWhy(t *testing.T) {
 			"goods.release was asked for 3 h ago and is not answered yet; nothing is known to be wrong"}},
 		"waits for payment": {placedFacts(5 * time.Minute), []string{
 			"it waits for its payment until 2026-01-01T12:10:00Z"}},
+		"waits for payment, whose actor is away": {change(placedFacts(5*time.Minute),
+			func(f *rest.Facts) {
+				f.Statuses["payment"].Ready, f.Statuses["payment"].Fault = false, "disk full"
+			}), []string{
+			"payment.collect was asked for 5 min ago; the payment actor is not ready: disk full",
+			"it waits for its payment until 2026-01-01T12:10:00Z"}},
+		"a refund that waits, and a step": {change(pendingFacts(), func(f *rest.Facts) {
+			f.Refunds = []api.Refund{{ID: "rfd_1", State: api.RefundAsked, Asked: before(time.Hour)}}
+		}), []string{"refund rfd_1 waits for support to grant or deny it",
+			"goods.reserve was asked for 40 s ago and is not answered yet; nothing is known to be wrong"}},
 		"overdue": {placedFacts(time.Hour), []string{
 			"it was to be paid until 2026-01-01T11:15:00Z and has not been ended; the order actor " +
 				"handled its last message at 2026-01-01T11:59:59Z"}},

@@ -2,6 +2,7 @@ package console
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -12,6 +13,10 @@ import (
 
 // refreshEvery is after how many seconds the overview looks again.
 const refreshEvery = 3
+
+// stuckAfter is after how many seconds a step that is not answered makes the
+// overview name its order: those in progress are quicker.
+const stuckAfter = 3
 
 // maxStuck is the most stuck orders that the overview names.
 const maxStuck = 10
@@ -96,7 +101,8 @@ func (v *visit) showOverview() error {
 		return err
 	}
 	var stuck api.TransactionList
-	if err := v.get("/transactions?stuck=true&limit="+strconv.Itoa(maxStuck), &stuck); err != nil {
+	ask := fmt.Sprintf("/transactions?stuck=true&older=%d&limit=%d", stuckAfter, maxStuck)
+	if err := v.get(ask, &stuck); err != nil {
 		d.Notes = append(d.Notes, "stuck orders can't be asked for: "+err.Error())
 	}
 	d.Stuck, d.More = stuck.Transactions, stuck.Next != ""
