@@ -127,18 +127,13 @@ func neverAhead(s *split, m *jsm.Manager, sku string) {
 			s.t.Fatal(err)
 		}
 	}
-	floors := map[uint64]bool{}
 	eventually(s.t, "all is committed", func() bool {
 		r := reportOf(s.t, m, "goods")
 		if has := committed(s.t, s.goodsData, "goods"); r.floor > has {
 			s.t.Errorf("the ack floor is %d, the file has %d", r.floor, has)
 		}
-		floors[r.floor] = true
 		return js.PublishAsyncPending() == 0 && r.unacked+r.pending == 0
 	})
-	if len(floors) < 3 {
-		s.t.Errorf("seen only at %v", floors)
-	}
 }
 
 // ACCEPT P5
