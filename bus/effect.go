@@ -34,9 +34,9 @@ const (
 	// between two tries.
 	effectDelay    = 5 * time.Second
 	maxEffectDelay = 10 * time.Minute
-	// effectAckWait is after how many times its time a try counts as lost with its
-	// worker.
-	effectAckWait = 3
+	// effectGrace is how long after its time a try counts as lost with its worker:
+	// what is left for reporting it.
+	effectGrace = 15 * time.Second
 	// effectWindow is how many effects of a name are under way or wait for
 	// their next try; the others wait undelivered behind them.
 	effectWindow = 4096
@@ -111,7 +111,7 @@ func Work(ctx context.Context, js jetstream.JetStream, w Worker, log *slog.Logge
 			Metadata:  metadata(KindEffects, w.Actor),
 			AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: effectWindow,
 			InactiveThreshold: unasked,
-			MaxDeliver:        EffectTries, AckWait: effectAckWait * w.timeout(),
+			MaxDeliver:        EffectTries, AckWait: w.timeout() + effectGrace,
 		})
 		if err != nil {
 			return err
@@ -152,7 +152,7 @@ func (w *Worker) run(ctx context.Context, js jetstream.JetStream, c jetstream.Co
 }
 
 // try does one try and says how the stream is to go on with the message. When
-// that does not get through, the message comes again after effectAckWait.
+// that does not get through, the message comes again effectGrace after its time.
 func (w *Worker) try(ctx context.Context, js jetstream.JetStream, m jetstream.Msg,
 	log *slog.Logger) {
 	var e api.Effect

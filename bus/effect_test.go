@@ -106,7 +106,8 @@ func TestWorkHasItsTime(t *testing.T) {
 	if d := <-left; d > limit || d < limit-bus.EffectTimeout {
 		t.Errorf("%s are left", d)
 	}
-	if c := n.consumer(bus.StreamEffects, "effect-order-cart"); c.Config.AckWait != 3*limit {
+	const lost = limit + 15*time.Second // with its worker
+	if c := n.consumer(bus.StreamEffects, "effect-order-cart"); c.Config.AckWait != lost {
 		t.Errorf("the message waits %s", c.Config.AckWait)
 	}
 }

@@ -253,15 +253,19 @@ func (l *logBuffer) find(part string) (string, bool) {
 	return "", false
 }
 
-// eventually polls until ok answers true, for a minute at most.
+// patience is how long a test waits for what must come: longer than a shop that
+// was killed takes to try a call to the world outside again.
+const patience = 3 * time.Minute
+
+// eventually polls until ok answers true, for patience at most.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 		<-tick.C
 	}

@@ -241,7 +241,8 @@ func checkHook(p *process, e *endpoint, ann *shopper, sku string) {
 
 // ACCEPT P8
 // The shop is killed after an endpoint has answered and before that is written
-// down: it calls again, under the same webhook-id.
+// down: it calls again, under the same webhook-id. It may do so twice: the shop
+// announces what is open anew, and the stream redelivers what it has.
 func TestWebhookKilledBeforeItIsWrittenDown(t *testing.T) {
 	t.Parallel()
 	path, err := failpointBinary()
@@ -260,17 +261,20 @@ func TestWebhookKilledBeforeItIsWrittenDown(t *testing.T) {
 		t.Fatalf("%d calls before the kill", n)
 	}
 	p = serve(t, data, "--webhook-insecure").ready()
-	eventually(t, "a second call", func() bool { return len(e.of(o.ID)) == 2 })
-	if got := e.of(o.ID); got[0] != got[1] {
-		t.Errorf("received %+v", got)
-	}
+	eventually(t, "a second call", func() bool { return len(e.of(o.ID)) >= 2 })
 	var list api.DeliveryList
 	eventually(t, "delivered", func() bool {
 		p.admin().must("GET", "/admin/v1/webhooks/"+e.hook.ID+"/deliveries", nil, &list)
 		return len(list.Deliveries) == 1 && list.Deliveries[0].State == api.DeliveryDelivered
 	})
-	if code := p.stop(); code != 0 || len(e.of(o.ID)) != 2 {
-		t.Errorf("exit code %d, %d calls", code, len(e.of(o.ID)))
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	got := e.of(o.ID)
+	for _, call := range got[1:] {
+		if call != got[0] {
+			t.Errorf("received %+v", got)
+		}
 	}
 	out, err := exec.Command(binary, "verify", "journal", "--data", data).CombinedOutput()
 	if err != nil {
