@@ -27,6 +27,10 @@ const demoPassword = "ordo-demo"
 // demoUnpaid leaves every so manieth of the day's orders to be paid by hand.
 const demoUnpaid = 10
 
+// demoSpare is how many of everything there are beside what the day's orders
+// take: a visitor finds the shop stocked.
+const demoSpare = 24
+
 // DemoCmd runs a shop on temporary files with sample data: two catalogues,
 // users with coupons and balances, and a day of a retailer's real orders, most
 // of them paid at the sandbox and some refunded in part. It serves until it is
@@ -106,9 +110,9 @@ func (d *demo) fill(ctx context.Context, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	// Half as much again as was sold that day, so that something is left.
-	r := &replay{admin: d.admin, goods: goods, trace: week.day(demoDay), factor: big.NewRat(3, 2),
-		width: 16, pay: true}
+	// What was sold that day, and demoSpare of everything, for visitors to buy.
+	r := &replay{admin: d.admin, goods: goods, trace: week.day(demoDay), factor: big.NewRat(1, 1),
+		spare: demoSpare, width: 16, pay: true}
 	r.unpaid = r.trace.unnamed(demoUnpaid)
 	if isTerminal(progress) {
 		r.progress = progress

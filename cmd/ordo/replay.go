@@ -138,6 +138,7 @@ type replay struct {
 	goods    catalog
 	trace    *trace
 	factor   *big.Rat
+	spare    int64 // units of everything beside factor
 	width    int
 	progress io.Writer // nil for none
 	// pay has orders paid, and cancellations refunded, at the shop's sandbox, but

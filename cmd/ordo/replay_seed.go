@@ -22,7 +22,7 @@ func (r *replay) seed(ctx context.Context) error {
 			continue
 		}
 		rows = append(rows, importSKU{SKU: g.SKU, Product: g.Product, Name: g.Name,
-			ProductName: g.ProductName, Price: g.Price, Categories: g.Type,
+			ProductName: g.ProductName, Price: g.Price, Stock: r.spare, Categories: g.Type,
 			Options: []string{g.Variant}})
 	}
 	if err := r.admin.importCatalog(ctx, []string{"variant"}, rows); err != nil {
