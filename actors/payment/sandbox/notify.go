@@ -280,7 +280,8 @@ func (n *notifier) takeDue(c *stores.Conn, now api.Time, limit int) (due []deliv
 }
 
 // take takes those of due notifies whose hosts have room; the others rest.
-func (n *notifier) take(c *stores.Conn, now api.Time, look []delivery) (taken []delivery, err error) {
+func (n *notifier) take(c *stores.Conn, now api.Time, look []delivery) (taken []delivery,
+	err error) {
 	for _, d := range look {
 		next := now.Add(hostRest)
 		if n.enter(&d) {
