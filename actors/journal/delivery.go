@@ -145,11 +145,12 @@ func scanDelivery(r actors.Row, n *int64) (*api.Delivery, error) {
 	return d, err
 }
 
-// underWay is a delivery with a try that has ended.
+// underWay is a delivery with a try that has ended; wanted is false when nothing
+// is sent to its endpoint any more.
 type underWay struct {
-	n, round    int64
-	id, webhook string
-	test        bool
+	n, round     int64
+	id, webhook  string
+	test, wanted bool
 }
 
 // tried takes what became of a try. One of a delivery that is gone, or was
@@ -165,9 +166,10 @@ func tried(tx *actors.Tx, o *api.Outcome) error {
 	d := &underWay{}
 	var number string
 	d.id, number, _ = strings.Cut(o.Effect, "-")
-	err := tx.Row(`SELECT n, round, webhook, entry = 0 FROM delivery
-		WHERE id = ? AND state = 'sending' AND tries = CAST(? AS INTEGER)`, d.id, number).
-		Scan(&d.n, &d.round, &d.webhook, &d.test)
+	err := tx.Row(`SELECT d.n, d.round, d.webhook, d.entry = 0, w.state = 'enabled'
+		FROM delivery d JOIN webhook w ON w.id = d.webhook
+		WHERE d.id = ? AND d.state = 'sending' AND d.tries = CAST(? AS INTEGER)`, d.id, number).
+		Scan(&d.n, &d.round, &d.webhook, &d.test, &d.wanted)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -183,7 +185,7 @@ func tried(tx *actors.Tx, o *api.Outcome) error {
 // record writes a try down and decides how the delivery goes on.
 func record(tx *actors.Tx, d *underWay, number string, out *api.WebhookOutcome) error {
 	if out.Withdrawn {
-		return d.end(tx, api.DeliverySkipped)
+		return d.withdraw(tx)
 	}
 	if _, err := tx.Exec(`
 		INSERT INTO delivery_try (delivery, number, at, outcome)
@@ -215,6 +217,23 @@ func (d *underWay) end(tx *actors.Tx, state string) error {
 	return err
 }
 
+// withdraw ends a delivery of which the worker was told that it is not to be
+// sent. One that is wanted comes again in a while: a journal that was restored
+// does not know yet what it will have begun when it has caught up.
+func (d *underWay) withdraw(tx *actors.Tx) error {
+	if !d.wanted {
+		return d.end(tx, api.DeliverySkipped)
+	}
+	return d.later(tx, int(d.round), waits[1])
+}
+
+// later has a delivery wait for its next try.
+func (d *underWay) later(tx *actors.Tx, round int, wait time.Duration) error {
+	_, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = ?, next_try = ?
+		WHERE n = ?`, round, tx.Now().Add(wait), d.n)
+	return err
+}
+
 func (d *underWay) succeed(tx *actors.Tx) error {
 	if err := d.end(tx, api.DeliveryDelivered); err != nil {
 		return err
@@ -233,12 +252,8 @@ func (d *underWay) retry(tx *actors.Tx, out *api.WebhookOutcome) error {
 	}
 	asked := min(max(out.RetryAfter, 0), int64(maxRetryAfter/time.Second))
 	wait := max(wait(d.id, round), time.Duration(asked)*time.Second)
-	if _, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = ?, next_try = ?
-		WHERE n = ?`, round, tx.Now().Add(wait), d.n); err != nil {
-		return err
-	}
-	if wait > waits[1] {
-		return nil // a sweep is early enough
+	if err := d.later(tx, round, wait); err != nil || wait > waits[1] {
+		return err // a sweep is early enough for a long one
 	}
 	return tx.SendAfter(api.EffectWebhook, wait, fmt.Sprintf("due-%s-%d", d.id, tx.Now()),
 		&api.SendWebhooks{ID: d.webhook})

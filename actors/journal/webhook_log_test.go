@@ -209,9 +209,35 @@ func TestWebhookOutcomeCountsOnce(t *testing.T) {
 	notCalled(a, w)
 	ends(a, w, api.WebhookOutcome{Status: 200})
 	only(a, hook, api.DeliverySending)
+	a.MustEdge("off", &api.ChangeWebhook{ID: hook, URL: receiver})
+	notCalled(a, next[0])
 	ends(a, next[0], api.WebhookOutcome{Withdrawn: true})
 	only(a, hook, api.DeliverySkipped)
 	wantIncidents(a, 0)
+}
+
+// ACCEPT P8
+// A worker that asks while a journal that was restored still catches up is told
+// that its try is not wanted. The journal does not lose the delivery by that.
+func TestWebhookTryIsAskedForTooEarly(t *testing.T) {
+	a, hook := hooked(t)
+	w := api.WebhookTry{Delivery: api.DeriveID(api.PrefixDelivery, time.Unix(0, 0),
+		a.ChannelID("order", 1)+"/"+hook), Number: 1}
+	notCalled(a, w) // a try from before the restore: the event is still to come
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	if got := begun(a); len(got) != 1 || got[0] != w {
+		t.Fatalf("began %+v, want %+v", got, w)
+	}
+	ends(a, w, api.WebhookOutcome{Withdrawn: true}) // which was behind all events
+	if d := only(a, hook, api.DeliveryPending); d.Status != 0 || d.Error != "" {
+		t.Errorf("delivery %+v", d)
+	}
+	if got := wakes(a, time.Minute); len(got) != 1 || got[0].Number != 2 {
+		t.Fatalf("began %+v", got)
+	}
+	if h := ask[api.Webhook](a, &api.GetWebhook{ID: hook}); h.Failures != 0 {
+		t.Errorf("it counts as a failure: %+v", h)
+	}
 }
 
 // A test is one try of an event that there was none of.
