@@ -1,7 +1,9 @@
 package journal_test
 
 import (
+	"database/sql"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -159,6 +161,36 @@ func TestWebhookLogIsPruned(t *testing.T) {
 	}
 	if n := len(list(t, a, api.ListJournal{Order: "ord_7"}).Entries); n != 1 {
 		t.Errorf("the journal has %d entries", n)
+	}
+}
+
+// The log has a limit, also while many deliveries from before wait for an endpoint
+// that does not answer.
+func TestWebhookLogHasALimit(t *testing.T) {
+	a, _ := hooked(t, api.EventOrderPlaced)
+	quick := hookUp(a, 2, api.EventOrderPaid)
+	flood(a, actors.SweepLimit+200, func(int) string { return api.EventOrderPlaced })
+	for i := range 5 {
+		emit(a, "order", api.EventOrderPaid, fmt.Sprint("ord_", i))
+		ends(a, begun(a)[0], api.WebhookOutcome{Status: 200})
+	}
+	if a.Tick(); len(deliveries(a, quick)) != 5 {
+		t.Fatalf("%d deliveries are left", len(deliveries(a, quick)))
+	}
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(a.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`INSERT INTO delivery (n, id, webhook, type, order_id, entry, state,
+			next_try, at, ended)
+		SELECT n + ?, 'msg_far', webhook, type, order_id, entry, state, next_try, at, ended
+		FROM delivery ORDER BY n DESC LIMIT 1`, journal.MaxLog); err != nil {
+		t.Fatal(err)
+	}
+	a.Tick()
+	if d := only(a, quick, api.DeliveryDelivered); d.ID != "msg_far" {
+		t.Errorf("left %+v", d)
 	}
 }
 
