@@ -102,23 +102,29 @@ func dispatch(tx *actors.Tx, webhook string) error {
 	return nil
 }
 
-// roomOf is how many more tries of an endpoint may begin.
+// roomOf is how many more tries of an endpoint may begin. A test does not wait
+// until the endpoint has rested: an admin wants to know. It is first in the line,
+// due since ever.
 func roomOf(tx *actors.Tx, webhook string) (int, error) {
 	var state string
-	var failures, under int
+	var failures, under, tests int
 	var rest api.Time
 	err := tx.Row(`SELECT state, failures, rest_until, (SELECT count(*) FROM delivery d
-			WHERE d.webhook = w.id AND d.state = 'sending')
-		FROM webhook w WHERE id = ?`, webhook).Scan(&state, &failures, &rest, &under)
+			WHERE d.webhook = w.id AND d.state = 'sending'), (SELECT count(*) FROM delivery d
+			WHERE d.webhook = w.id AND d.state = 'pending' AND d.next_try = 0)
+		FROM webhook w WHERE id = ?`, webhook).Scan(&state, &failures, &rest, &under, &tests)
+	room := api.WebhookWindow - under
 	switch {
 	case err != nil:
 		return 0, err
-	case state != enabled || tx.Now() < rest:
+	case state != enabled:
 		return 0, nil
+	case tx.Now() < rest:
+		return min(room, tests), nil
 	case failures >= restAfter:
-		return 1 - under, nil
+		return min(room, max(tests, 1-under)), nil
 	}
-	return api.WebhookWindow - under, nil
+	return room, nil
 }
 
 // sendDue is told by the timer of a try that comes soon.

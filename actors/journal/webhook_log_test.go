@@ -288,6 +288,36 @@ func TestWebhookTest(t *testing.T) {
 	only(a, hook, api.DeliveryFailed)
 }
 
+// A test does not wait while an endpoint rests, nor does it let anything else be
+// sent; so many are under way and no more.
+func TestWebhookTestOfOneThatRests(t *testing.T) {
+	a, _ := hooked(t)
+	for i := range 10 {
+		emit(a, "order", api.EventOrderPaid, fmt.Sprint("ord_", i))
+		ends(a, begun(a)[0], api.WebhookOutcome{Error: "timeout"})
+	}
+	a.Advance(10 * time.Second)
+	if a.Tick(); len(a.Out.Effects) != 0 {
+		t.Fatalf("it does not rest: %+v", begun(a))
+	}
+	var tests []api.WebhookTry
+	for i := range api.WebhookWindow + 2 {
+		a.MustEdge(fmt.Sprint("test-", i), &api.TestWebhook{ID: hookID(1)})
+		tests = append(tests, begun(a)...)
+	}
+	if len(tests) != api.WebhookWindow {
+		t.Fatalf("%d tries began", len(tests))
+	}
+	ends(a, tests[0], api.WebhookOutcome{Error: "timeout"})
+	if got := begun(a); len(got) != 1 || got[0].Number != 1 {
+		t.Errorf("after one has failed: %+v", got)
+	}
+	ends(a, tests[1], api.WebhookOutcome{Status: 200})
+	if got := begun(a); len(got) != 1 || got[0].Number != 1 {
+		t.Errorf("after one has succeeded: %+v", got)
+	}
+}
+
 // ACCEPT P8
 // Others get ids, states and amounts of an event, and nothing about the person.
 func TestWebhookPayload(t *testing.T) {
