@@ -8,7 +8,6 @@ import (
 
 	"ordo/actors/actorstest"
 	"ordo/api"
-	"ordo/stores"
 )
 
 // life is a journal with endpoints that admins and receivers do anything to.
@@ -89,14 +88,8 @@ func (l *life) command(hook string) api.Message {
 // wrong counts rows that must not be there.
 func (l *life) wrong(what, query string) {
 	l.T.Helper()
-	db, err := stores.OpenReadOnly(l.Path)
-	if err != nil {
-		l.T.Fatal(err)
-	}
-	defer db.Close()
-	var n int
-	if err := db.QueryRow(query).Scan(&n); err != nil || n > 0 {
-		l.T.Fatalf("%s: %d, %v", what, n, err)
+	if n := count(l.Actor, query); n > 0 {
+		l.T.Fatalf("%s: %d", what, n)
 	}
 }
 

@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -211,16 +212,19 @@ func TestWebhookIsDeleted(t *testing.T) {
 	w := begun(a)[0]
 	a.MustEdge("delete", &api.DeleteWebhook{ID: hook})
 	notCalled(a, w)
-	if refusal := a.Ask(&api.GetWebhook{ID: hook}, new(api.Webhook)); refusal == nil {
-		t.Error("it is still there")
+	for _, q := range []api.Query{&api.GetWebhook{ID: hook}, &api.ListDeliveries{Webhook: hook}} {
+		if r := a.Ask(q, new(json.RawMessage)); r == nil || r.Code != api.CodeNotFound {
+			t.Errorf("%T: %v", q, r)
+		}
 	}
 	for range 2 {
 		ends(a, w, api.WebhookOutcome{Status: 500})
 		a.Tick()
 	}
 	emit(a, "order", api.EventOrderPaid, "ord_2")
-	if len(a.Out.Effects) != 0 || len(deliveries(a, hook)) != 0 || len(a.Out.Dead) != 0 {
-		t.Errorf("left %+v", a.Out)
+	if left := count(a, `SELECT count(*) FROM delivery`); len(a.Out.Effects) != 0 || left != 0 ||
+		len(a.Out.Dead) != 0 {
+		t.Errorf("left %d, %+v", left, a.Out)
 	}
 	if r := a.Edge("delete-2", &api.DeleteWebhook{ID: hook}); r.Refusal == nil {
 		t.Error("it was deleted twice")
