@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
@@ -240,15 +241,25 @@ func TestFailuresDoNotTellTheAddress(t *testing.T) {
 	}
 }
 
-// TestMain names a proxy that there is none of, before anything reads it: it is read
-// once in a process.
+// TestMain names a proxy that there is none of, and who is trusted, before anything
+// reads it: it is read once in a process.
 func TestMain(m *testing.M) {
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY"} {
-		if err := os.Setenv(name, "http://127.0.0.1:1"); err != nil {
-			panic(err)
-		}
+	s := httptest.NewTLSServer(nil)
+	f, err := os.CreateTemp("", "trusted-*.pem")
+	if err == nil {
+		err = pem.Encode(f, &pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	}
-	os.Exit(m.Run())
+	s.Close()
+	for name, value := range map[string]string{"HTTP_PROXY": "http://127.0.0.1:1",
+		"HTTPS_PROXY": "http://127.0.0.1:1", "SSL_CERT_FILE": f.Name()} {
+		err = errors.Join(err, os.Setenv(name, value))
+	}
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.Remove(f.Name())
+	os.Exit(code)
 }
 
 // A proxy of the environment is not used: it would be let into the network.
