@@ -173,14 +173,14 @@ func TestAnswers(t *testing.T) {
 			_, _ = io.Copy(w, io.LimitReader(endless{}, 100<<20))
 		case "/cut":
 			w.Header().Set("Content-Length", "100")
-			_, _ = io.WriteString(w, "half\x00 \xff")
+			_, _ = io.WriteString(w, "half\x00\u009b2J \xff")
 		}
 	})
 	for path, want := range map[string]api.WebhookOutcome{
 		"/ok": {Status: 200}, "/redirect": {Status: 307}, "/gone": {Status: 410},
 		"/busy": {Status: 429, RetryAfter: 120}, "/broken": {Status: 500},
 		"/long": {Status: 200, Answer: strings.Repeat("x", api.MaxWebhookAnswer)},
-		"/cut":  {Status: 200, Answer: "half "},
+		"/cut":  {Status: 200, Answer: "half2J "},
 	} {
 		out := try(t, call(url+path))
 		if out.Milliseconds = 0; out != want {
