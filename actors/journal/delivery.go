@@ -296,7 +296,8 @@ func countFailure(tx *actors.Tx, webhook string) error {
 	return giveUp(tx, webhook, api.WebhookFailing)
 }
 
-// giveUp disables an endpoint that is enabled, for an operator to see.
+// giveUp disables an endpoint that is enabled, for an operator to see: each time,
+// so the incident says when.
 func giveUp(tx *actors.Tx, webhook, why string) error {
 	var state string
 	if err := tx.Row(`SELECT state FROM webhook WHERE id = ?`, webhook).Scan(&state); err != nil ||
@@ -306,5 +307,6 @@ func giveUp(tx *actors.Tx, webhook, why string) error {
 	if err := disable(tx, webhook, why); err != nil {
 		return err
 	}
-	return tx.Incident("webhook", "webhook "+webhook+" was disabled: "+why)
+	return tx.Incident("webhook", fmt.Sprintf("webhook %s was disabled at %s: %s", webhook,
+		tx.Now().Std().UTC().Format(time.RFC3339), why))
 }

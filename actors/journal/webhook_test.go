@@ -252,6 +252,18 @@ func TestWebhook410Disables(t *testing.T) {
 	}
 }
 
+// One that is enabled and disabled again is one more incident.
+func TestWebhook410Again(t *testing.T) {
+	a, hook := hooked(t)
+	for n := 1; n <= 2; n++ {
+		a.MustEdge(fmt.Sprint("on-", n), &api.ChangeWebhook{ID: hook, URL: receiver, Enabled: true})
+		emit(a, "order", api.EventOrderPaid, "ord_1")
+		ends(a, begun(a)[0], api.WebhookOutcome{Status: 410})
+		wantIncidents(a, n)
+		a.Advance(time.Minute)
+	}
+}
+
 func wantIncidents(a *actorstest.Actor, want int) {
 	a.T.Helper()
 	if n := count(a, `SELECT count(*) FROM _incident`); n != want {
