@@ -60,13 +60,15 @@ func announce(tx *actors.Tx, id string, e *api.Event) error {
 
 // deliver has an event sent to an endpoint. Its webhook-id is made of both, so
 // that a replay has the same, also when the log is gone. One that was there and
-// was not delivered, or with again was, is sent anew.
+// was not delivered, or with again was, is sent anew, and one that waits for its
+// next try waits no longer.
 func deliver(tx *actors.Tx, webhook, event string, again bool) error {
 	_, err := tx.Exec(`
 		INSERT INTO delivery (id, webhook, type, order_id, entry, state, next_try, at)
 		SELECT ?1, ?2, type, order_id, seq, 'pending', ?3, ?3 FROM entry WHERE id = ?4
-		ON CONFLICT (id) DO UPDATE SET state = 'pending', round = 0, next_try = ?3, ended = 0
-			WHERE state IN ('failed', 'skipped') OR ?5 AND state = 'delivered'`,
+		ON CONFLICT (id) DO UPDATE SET state = 'pending', round = 0, ended = 0,
+			next_try = iif(state = 'pending', min(next_try, ?3), ?3)
+			WHERE state IN ('pending', 'failed', 'skipped') OR ?5 AND state = 'delivered'`,
 		api.DeriveID(api.PrefixDelivery, time.Unix(0, 0), event+"/"+webhook), webhook, tx.Now(),
 		event, again)
 	return err

@@ -90,6 +90,43 @@ func TestWebhookReplay(t *testing.T) {
 	}
 }
 
+// What waits for hours, because an endpoint was down, is sent at once when it is
+// replayed: one, or all. What has failed does not count at another address.
+func TestWebhookReplayDoesNotWait(t *testing.T) {
+	a, hook := hooked(t)
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	tries := begun(a)
+	for range 5 {
+		ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+		tries = wakes(a, 24*time.Hour)
+	}
+	for i, m := range []api.ReplayWebhook{{Delivery: tries[0].Delivery}, {Since: 1}} {
+		m.ID = hook
+		ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+		waiting := only(a, hook, api.DeliveryPending)
+		a.MustEdge(fmt.Sprint("replay-", i), &m)
+		next := begun(a)
+		if len(next) != 1 || next[0].Number != waiting.Tries+1 {
+			t.Fatalf("%+v: began %+v", m, next)
+		}
+		tries = next
+	}
+	for range 20 { // it rests
+		ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+		a.Advance(2 * time.Minute)
+		a.MustEdge(fmt.Sprint("again-", a.Now), &api.ReplayWebhook{ID: hook, Since: 1})
+		tries = begun(a)
+	}
+	ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+	a.MustEdge("moved", &api.ChangeWebhook{ID: hook, URL: receiver + "/2", Enabled: true})
+	if h := ask[api.Webhook](a, &api.GetWebhook{ID: hook}); h.Failures != 0 || h.FailingSince != 0 {
+		t.Errorf("endpoint %+v", h)
+	}
+	if a.MustEdge("since", &api.ReplayWebhook{ID: hook, Since: 1}); len(begun(a)) != 1 {
+		t.Errorf("at another address: began %+v", begun(a))
+	}
+}
+
 // flood has n events come in one batch, on a channel of their own.
 func flood(a *actorstest.Actor, n int, typ func(i int) string) {
 	a.T.Helper()
