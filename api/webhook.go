@@ -226,8 +226,8 @@ type DeliveryTry struct {
 	WebhookOutcome
 }
 
-// ListDeliveries asks for an endpoint's deliveries, newest first. The answer is
-// a DeliveryList.
+// ListDeliveries asks for an endpoint's deliveries, newest first; CodeNotFound.
+// The answer is a DeliveryList.
 type ListDeliveries struct {
 	Page
 	Webhook string `json:"webhook"`

@@ -60,13 +60,15 @@ func announce(tx *actors.Tx, id string, e *api.Event) error {
 
 // deliver has an event sent to an endpoint. Its webhook-id is made of both, so
 // that a replay has the same, also when the log is gone. One that was there and
-// was not delivered, or with again was, is sent anew.
+// was not delivered, or with again was, is sent anew, and one that waits for its
+// next try waits no longer.
 func deliver(tx *actors.Tx, webhook, event string, again bool) error {
 	_, err := tx.Exec(`
 		INSERT INTO delivery (id, webhook, type, order_id, entry, state, next_try, at)
 		SELECT ?1, ?2, type, order_id, seq, 'pending', ?3, ?3 FROM entry WHERE id = ?4
-		ON CONFLICT (id) DO UPDATE SET state = 'pending', round = 0, next_try = ?3, ended = 0
-			WHERE state IN ('failed', 'skipped') OR ?5 AND state = 'delivered'`,
+		ON CONFLICT (id) DO UPDATE SET state = 'pending', round = 0, ended = 0,
+			next_try = iif(state = 'pending', min(next_try, ?3), ?3)
+			WHERE state IN ('pending', 'failed', 'skipped') OR ?5 AND state = 'delivered'`,
 		api.DeriveID(api.PrefixDelivery, time.Unix(0, 0), event+"/"+webhook), webhook, tx.Now(),
 		event, again)
 	return err
@@ -102,23 +104,29 @@ func dispatch(tx *actors.Tx, webhook string) error {
 	return nil
 }
 
-// roomOf is how many more tries of an endpoint may begin.
+// roomOf is how many more tries of an endpoint may begin. A test does not wait
+// until the endpoint has rested: an admin wants to know. It is first in the line,
+// due since ever.
 func roomOf(tx *actors.Tx, webhook string) (int, error) {
 	var state string
-	var failures, under int
+	var failures, under, tests int
 	var rest api.Time
 	err := tx.Row(`SELECT state, failures, rest_until, (SELECT count(*) FROM delivery d
-			WHERE d.webhook = w.id AND d.state = 'sending')
-		FROM webhook w WHERE id = ?`, webhook).Scan(&state, &failures, &rest, &under)
+			WHERE d.webhook = w.id AND d.state = 'sending'), (SELECT count(*) FROM delivery d
+			WHERE d.webhook = w.id AND d.state = 'pending' AND d.next_try = 0)
+		FROM webhook w WHERE id = ?`, webhook).Scan(&state, &failures, &rest, &under, &tests)
+	room := api.WebhookWindow - under
 	switch {
 	case err != nil:
 		return 0, err
-	case state != enabled || tx.Now() < rest:
+	case state != enabled:
 		return 0, nil
+	case tx.Now() < rest:
+		return min(room, tests), nil
 	case failures >= restAfter:
-		return 1 - under, nil
+		return min(room, max(tests, 1-under)), nil
 	}
-	return api.WebhookWindow - under, nil
+	return room, nil
 }
 
 // sendDue is told by the timer of a try that comes soon.
@@ -145,11 +153,12 @@ func scanDelivery(r actors.Row, n *int64) (*api.Delivery, error) {
 	return d, err
 }
 
-// underWay is a delivery with a try that has ended.
+// underWay is a delivery with a try that has ended; wanted is false when nothing
+// is sent to its endpoint any more.
 type underWay struct {
-	n, round    int64
-	id, webhook string
-	test        bool
+	n, round     int64
+	id, webhook  string
+	test, wanted bool
 }
 
 // tried takes what became of a try. One of a delivery that is gone, or was
@@ -165,9 +174,10 @@ func tried(tx *actors.Tx, o *api.Outcome) error {
 	d := &underWay{}
 	var number string
 	d.id, number, _ = strings.Cut(o.Effect, "-")
-	err := tx.Row(`SELECT n, round, webhook, entry = 0 FROM delivery
-		WHERE id = ? AND state = 'sending' AND tries = CAST(? AS INTEGER)`, d.id, number).
-		Scan(&d.n, &d.round, &d.webhook, &d.test)
+	err := tx.Row(`SELECT d.n, d.round, d.webhook, d.entry = 0, w.state = 'enabled'
+		FROM delivery d JOIN webhook w ON w.id = d.webhook
+		WHERE d.id = ? AND d.state = 'sending' AND d.tries = CAST(? AS INTEGER)`, d.id, number).
+		Scan(&d.n, &d.round, &d.webhook, &d.test, &d.wanted)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -183,7 +193,7 @@ func tried(tx *actors.Tx, o *api.Outcome) error {
 // record writes a try down and decides how the delivery goes on.
 func record(tx *actors.Tx, d *underWay, number string, out *api.WebhookOutcome) error {
 	if out.Withdrawn {
-		return d.end(tx, api.DeliverySkipped)
+		return d.withdraw(tx)
 	}
 	if _, err := tx.Exec(`
 		INSERT INTO delivery_try (delivery, number, at, outcome)
@@ -215,6 +225,23 @@ func (d *underWay) end(tx *actors.Tx, state string) error {
 	return err
 }
 
+// withdraw ends a delivery of which the worker was told that it is not to be
+// sent. One that is wanted comes again in a while: a journal that was restored
+// does not know yet what it will have begun when it has caught up.
+func (d *underWay) withdraw(tx *actors.Tx) error {
+	if !d.wanted {
+		return d.end(tx, api.DeliverySkipped)
+	}
+	return d.later(tx, int(d.round), waits[1])
+}
+
+// later has a delivery wait for its next try.
+func (d *underWay) later(tx *actors.Tx, round int, wait time.Duration) error {
+	_, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = ?, next_try = ?
+		WHERE n = ?`, round, tx.Now().Add(wait), d.n)
+	return err
+}
+
 func (d *underWay) succeed(tx *actors.Tx) error {
 	if err := d.end(tx, api.DeliveryDelivered); err != nil {
 		return err
@@ -233,12 +260,8 @@ func (d *underWay) retry(tx *actors.Tx, out *api.WebhookOutcome) error {
 	}
 	asked := min(max(out.RetryAfter, 0), int64(maxRetryAfter/time.Second))
 	wait := max(wait(d.id, round), time.Duration(asked)*time.Second)
-	if _, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = ?, next_try = ?
-		WHERE n = ?`, round, tx.Now().Add(wait), d.n); err != nil {
-		return err
-	}
-	if wait > waits[1] {
-		return nil // a sweep is early enough
+	if err := d.later(tx, round, wait); err != nil || wait > waits[1] {
+		return err // a sweep is early enough for a long one
 	}
 	return tx.SendAfter(api.EffectWebhook, wait, fmt.Sprintf("due-%s-%d", d.id, tx.Now()),
 		&api.SendWebhooks{ID: d.webhook})
@@ -275,7 +298,8 @@ func countFailure(tx *actors.Tx, webhook string) error {
 	return giveUp(tx, webhook, api.WebhookFailing)
 }
 
-// giveUp disables an endpoint that is enabled, for an operator to see.
+// giveUp disables an endpoint that is enabled, for an operator to see: each time,
+// so the incident says when.
 func giveUp(tx *actors.Tx, webhook, why string) error {
 	var state string
 	if err := tx.Row(`SELECT state FROM webhook WHERE id = ?`, webhook).Scan(&state); err != nil ||
@@ -285,5 +309,6 @@ func giveUp(tx *actors.Tx, webhook, why string) error {
 	if err := disable(tx, webhook, why); err != nil {
 		return err
 	}
-	return tx.Incident("webhook", "webhook "+webhook+" was disabled: "+why)
+	return tx.Incident("webhook", fmt.Sprintf("webhook %s was disabled at %s: %s", webhook,
+		tx.Now().Std().UTC().Format(time.RFC3339), why))
 }

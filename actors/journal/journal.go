@@ -25,7 +25,7 @@ var migrations embed.FS
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        actors.Journal,
-		Version:     "1.1.0",
+		Version:     "1.2.0",
 		Description: "Every event of every order, append-only.",
 		Schema:      schema,
 		Migrations:  migrations,

@@ -106,6 +106,9 @@ const (
 )
 
 func listDeliveries(v *actors.View, q *api.ListDeliveries) (*api.DeliveryList, error) {
+	if _, err := getWebhook(v, &api.GetWebhook{ID: q.Webhook}); err != nil {
+		return nil, err
+	}
 	before, err := parseCursor(q.Cursor, true)
 	if err != nil {
 		return nil, err

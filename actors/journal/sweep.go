@@ -122,13 +122,14 @@ func replayPart(tx *actors.Tx, h *hook) (more bool, err error) {
 	return next > 0, err
 }
 
-// prune forgets deliveries that have ended and are old, or too many. It looks at
-// the oldest ones: those that still wait are few and young.
+// prune forgets deliveries that have ended and are old, or too many, however many
+// still wait. The statement is told its index: those that wait stand before the
+// others.
 func prune(tx *actors.Tx) (more bool, err error) {
 	n, err := tx.Exec(`DELETE FROM delivery WHERE n IN (SELECT n FROM
-			(SELECT n, at, state FROM delivery ORDER BY n LIMIT +?1)
-		WHERE state NOT IN ('pending', 'sending')
-			AND (at < ?2 OR n <= (SELECT max(n) FROM delivery) - ?3))`,
+			(SELECT n, at FROM delivery INDEXED BY delivery_ended WHERE ended > 0
+				ORDER BY n LIMIT +?1)
+		WHERE at < ?2 OR n <= (SELECT max(n) FROM delivery) - ?3)`,
 		actors.SweepLimit, tx.Now().Add(-logTime), MaxLog)
 	return n > actors.SweepLimit/2, err
 }

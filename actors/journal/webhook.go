@@ -204,6 +204,11 @@ func changeWebhook(tx *actors.Tx, m *api.ChangeWebhook) error {
 		m.URL, m.Description, typesJSON(m.Types), m.ID); err != nil {
 		return err
 	}
+	if m.URL != h.URL {
+		if err := startAnew(tx, m.ID); err != nil {
+			return err
+		}
+	}
 	switch {
 	case m.Enabled && !h.Enabled:
 		err = enable(tx, m.ID)
@@ -216,10 +221,19 @@ func changeWebhook(tx *actors.Tx, m *api.ChangeWebhook) error {
 	return changed(tx, m.ID)
 }
 
-// enable begins anew: what failed before does not count.
 func enable(tx *actors.Tx, id string) error {
-	_, err := tx.Exec(`UPDATE webhook SET state = 'enabled', why = '', since = ?, failures = 0,
-		failing_since = 0, rest_until = 0 WHERE id = ?`, tx.Now(), id)
+	if _, err := tx.Exec(`UPDATE webhook SET state = 'enabled', why = '', since = ?
+		WHERE id = ?`, tx.Now(), id); err != nil {
+		return err
+	}
+	return startAnew(tx, id)
+}
+
+// startAnew forgets what failed before: it does not count at another address, nor
+// once an admin has enabled the endpoint.
+func startAnew(tx *actors.Tx, id string) error {
+	_, err := tx.Exec(`UPDATE webhook SET failures = 0, failing_since = 0, rest_until = 0
+		WHERE id = ?`, id)
 	return err
 }
 
@@ -300,11 +314,11 @@ func replayWebhook(tx *actors.Tx, m *api.ReplayWebhook) error {
 	return reply(tx, m.ID)
 }
 
-// replayOne does nothing to a delivery that is on its way.
+// replayOne does nothing to a delivery that has a try under way.
 func replayOne(tx *actors.Tx, m *api.ReplayWebhook) error {
-	n, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = 0, next_try = ?, ended = 0
-		WHERE id = ? AND webhook = ? AND state IN ('delivered', 'failed', 'skipped')`,
-		tx.Now(), m.Delivery, m.ID)
+	n, err := tx.Exec(`UPDATE delivery SET state = 'pending', round = 0, ended = 0,
+			next_try = iif(state = 'pending', min(next_try, ?1), ?1)
+		WHERE id = ?2 AND webhook = ?3 AND state <> 'sending'`, tx.Now(), m.Delivery, m.ID)
 	if err != nil || n > 0 {
 		return err
 	}

@@ -1,7 +1,10 @@
 package journal_test
 
 import (
+	"database/sql"
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +90,43 @@ func TestWebhookReplay(t *testing.T) {
 	}
 }
 
+// What waits for hours, because an endpoint was down, is sent at once when it is
+// replayed: one, or all. What has failed does not count at another address.
+func TestWebhookReplayDoesNotWait(t *testing.T) {
+	a, hook := hooked(t)
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	tries := begun(a)
+	for range 5 {
+		ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+		tries = wakes(a, 24*time.Hour)
+	}
+	for i, m := range []api.ReplayWebhook{{Delivery: tries[0].Delivery}, {Since: 1}} {
+		m.ID = hook
+		ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+		waiting := only(a, hook, api.DeliveryPending)
+		a.MustEdge(fmt.Sprint("replay-", i), &m)
+		next := begun(a)
+		if len(next) != 1 || next[0].Number != waiting.Tries+1 {
+			t.Fatalf("%+v: began %+v", m, next)
+		}
+		tries = next
+	}
+	for range 20 { // it rests
+		ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+		a.Advance(2 * time.Minute)
+		a.MustEdge(fmt.Sprint("again-", a.Now), &api.ReplayWebhook{ID: hook, Since: 1})
+		tries = begun(a)
+	}
+	ends(a, tries[0], api.WebhookOutcome{Error: "no such host"})
+	a.MustEdge("moved", &api.ChangeWebhook{ID: hook, URL: receiver + "/2", Enabled: true})
+	if h := ask[api.Webhook](a, &api.GetWebhook{ID: hook}); h.Failures != 0 || h.FailingSince != 0 {
+		t.Errorf("endpoint %+v", h)
+	}
+	if a.MustEdge("since", &api.ReplayWebhook{ID: hook, Since: 1}); len(begun(a)) != 1 {
+		t.Errorf("at another address: began %+v", begun(a))
+	}
+}
+
 // flood has n events come in one batch, on a channel of their own.
 func flood(a *actorstest.Actor, n int, typ func(i int) string) {
 	a.T.Helper()
@@ -162,6 +202,36 @@ func TestWebhookLogIsPruned(t *testing.T) {
 	}
 }
 
+// The log has a limit, also while many deliveries from before wait for an endpoint
+// that does not answer.
+func TestWebhookLogHasALimit(t *testing.T) {
+	a, _ := hooked(t, api.EventOrderPlaced)
+	quick := hookUp(a, 2, api.EventOrderPaid)
+	flood(a, actors.SweepLimit+200, func(int) string { return api.EventOrderPlaced })
+	for i := range 5 {
+		emit(a, "order", api.EventOrderPaid, fmt.Sprint("ord_", i))
+		ends(a, begun(a)[0], api.WebhookOutcome{Status: 200})
+	}
+	if a.Tick(); len(deliveries(a, quick)) != 5 {
+		t.Fatalf("%d deliveries are left", len(deliveries(a, quick)))
+	}
+	db, err := sql.Open("sqlite", "file:"+url.PathEscape(a.Path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(`INSERT INTO delivery (n, id, webhook, type, order_id, entry, state,
+			next_try, at, ended)
+		SELECT n + ?, 'msg_far', webhook, type, order_id, entry, state, next_try, at, ended
+		FROM delivery ORDER BY n DESC LIMIT 1`, journal.MaxLog); err != nil {
+		t.Fatal(err)
+	}
+	a.Tick()
+	if d := only(a, quick, api.DeliveryDelivered); d.ID != "msg_far" {
+		t.Errorf("left %+v", d)
+	}
+}
+
 // notCalled asks for what a try sends, which must be refused.
 func notCalled(a *actorstest.Actor, w api.WebhookTry) {
 	a.T.Helper()
@@ -179,16 +249,19 @@ func TestWebhookIsDeleted(t *testing.T) {
 	w := begun(a)[0]
 	a.MustEdge("delete", &api.DeleteWebhook{ID: hook})
 	notCalled(a, w)
-	if refusal := a.Ask(&api.GetWebhook{ID: hook}, new(api.Webhook)); refusal == nil {
-		t.Error("it is still there")
+	for _, q := range []api.Query{&api.GetWebhook{ID: hook}, &api.ListDeliveries{Webhook: hook}} {
+		if r := a.Ask(q, new(json.RawMessage)); r == nil || r.Code != api.CodeNotFound {
+			t.Errorf("%T: %v", q, r)
+		}
 	}
 	for range 2 {
 		ends(a, w, api.WebhookOutcome{Status: 500})
 		a.Tick()
 	}
 	emit(a, "order", api.EventOrderPaid, "ord_2")
-	if len(a.Out.Effects) != 0 || len(deliveries(a, hook)) != 0 || len(a.Out.Dead) != 0 {
-		t.Errorf("left %+v", a.Out)
+	if left := count(a, `SELECT count(*) FROM delivery`); len(a.Out.Effects) != 0 || left != 0 ||
+		len(a.Out.Dead) != 0 {
+		t.Errorf("left %d, %+v", left, a.Out)
 	}
 	if r := a.Edge("delete-2", &api.DeleteWebhook{ID: hook}); r.Refusal == nil {
 		t.Error("it was deleted twice")
@@ -209,9 +282,35 @@ func TestWebhookOutcomeCountsOnce(t *testing.T) {
 	notCalled(a, w)
 	ends(a, w, api.WebhookOutcome{Status: 200})
 	only(a, hook, api.DeliverySending)
+	a.MustEdge("off", &api.ChangeWebhook{ID: hook, URL: receiver})
+	notCalled(a, next[0])
 	ends(a, next[0], api.WebhookOutcome{Withdrawn: true})
 	only(a, hook, api.DeliverySkipped)
 	wantIncidents(a, 0)
+}
+
+// ACCEPT P8
+// A worker that asks while a journal that was restored still catches up is told
+// that its try is not wanted. The journal does not lose the delivery by that.
+func TestWebhookTryIsAskedForTooEarly(t *testing.T) {
+	a, hook := hooked(t)
+	w := api.WebhookTry{Delivery: api.DeriveID(api.PrefixDelivery, time.Unix(0, 0),
+		a.ChannelID("order", 1)+"/"+hook), Number: 1}
+	notCalled(a, w) // a try from before the restore: the event is still to come
+	emit(a, "order", api.EventOrderPaid, "ord_1")
+	if got := begun(a); len(got) != 1 || got[0] != w {
+		t.Fatalf("began %+v, want %+v", got, w)
+	}
+	ends(a, w, api.WebhookOutcome{Withdrawn: true}) // which was behind all events
+	if d := only(a, hook, api.DeliveryPending); d.Status != 0 || d.Error != "" {
+		t.Errorf("delivery %+v", d)
+	}
+	if got := wakes(a, time.Minute); len(got) != 1 || got[0].Number != 2 {
+		t.Fatalf("began %+v", got)
+	}
+	if h := ask[api.Webhook](a, &api.GetWebhook{ID: hook}); h.Failures != 0 {
+		t.Errorf("it counts as a failure: %+v", h)
+	}
 }
 
 // A test is one try of an event that there was none of.
@@ -228,6 +327,36 @@ func TestWebhookTest(t *testing.T) {
 	}
 	ends(a, w, api.WebhookOutcome{Status: 404})
 	only(a, hook, api.DeliveryFailed)
+}
+
+// A test does not wait while an endpoint rests, nor does it let anything else be
+// sent; so many are under way and no more.
+func TestWebhookTestOfOneThatRests(t *testing.T) {
+	a, _ := hooked(t)
+	for i := range 10 {
+		emit(a, "order", api.EventOrderPaid, fmt.Sprint("ord_", i))
+		ends(a, begun(a)[0], api.WebhookOutcome{Error: "timeout"})
+	}
+	a.Advance(10 * time.Second)
+	if a.Tick(); len(a.Out.Effects) != 0 {
+		t.Fatalf("it does not rest: %+v", begun(a))
+	}
+	var tests []api.WebhookTry
+	for i := range api.WebhookWindow + 2 {
+		a.MustEdge(fmt.Sprint("test-", i), &api.TestWebhook{ID: hookID(1)})
+		tests = append(tests, begun(a)...)
+	}
+	if len(tests) != api.WebhookWindow {
+		t.Fatalf("%d tries began", len(tests))
+	}
+	ends(a, tests[0], api.WebhookOutcome{Error: "timeout"})
+	if got := begun(a); len(got) != 1 || got[0].Number != 1 {
+		t.Errorf("after one has failed: %+v", got)
+	}
+	ends(a, tests[1], api.WebhookOutcome{Status: 200})
+	if got := begun(a); len(got) != 1 || got[0].Number != 1 {
+		t.Errorf("after one has succeeded: %+v", got)
+	}
 }
 
 // ACCEPT P8

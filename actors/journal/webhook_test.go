@@ -252,17 +252,37 @@ func TestWebhook410Disables(t *testing.T) {
 	}
 }
 
+// One that is enabled and disabled again is one more incident.
+func TestWebhook410Again(t *testing.T) {
+	a, hook := hooked(t)
+	for n := 1; n <= 2; n++ {
+		a.MustEdge(fmt.Sprint("on-", n), &api.ChangeWebhook{ID: hook, URL: receiver, Enabled: true})
+		emit(a, "order", api.EventOrderPaid, "ord_1")
+		ends(a, begun(a)[0], api.WebhookOutcome{Status: 410})
+		wantIncidents(a, n)
+		a.Advance(time.Minute)
+	}
+}
+
 func wantIncidents(a *actorstest.Actor, want int) {
+	a.T.Helper()
+	if n := count(a, `SELECT count(*) FROM _incident`); n != want {
+		a.T.Errorf("%d incidents, want %d", n, want)
+	}
+}
+
+// count reads a number from the actor's file.
+func count(a *actorstest.Actor, query string) (n int) {
 	a.T.Helper()
 	db, err := stores.OpenReadOnly(a.Path)
 	if err != nil {
 		a.T.Fatal(err)
 	}
 	defer db.Close()
-	var n int
-	if err := db.QueryRow(`SELECT count(*) FROM _incident`).Scan(&n); err != nil || n != want {
-		a.T.Errorf("%d incidents, %v, want %d", n, err, want)
+	if err := db.QueryRow(query).Scan(&n); err != nil {
+		a.T.Fatal(err)
 	}
+	return n
 }
 
 // An endpoint to which nothing could be delivered for five days is disabled.

@@ -79,7 +79,7 @@ type createWebhookInput struct {
 }
 
 // createWebhook answers a repeat with the endpoint that is there, without its
-// secret: it was shown.
+// secret: it was shown, or is at this moment to who has asked at the same time.
 func (s *Server) createWebhook(ctx context.Context, in *createWebhookInput) (
 	*created[webhookMade], error) {
 	if err := webhook.CheckURL(in.Body.URL, s.WebhookInsecure); err != nil {
@@ -89,22 +89,39 @@ func (s *Server) createWebhook(ctx context.Context, in *createWebhookInput) (
 	m := &api.CreateWebhook{ID: api.DeriveID(api.PrefixWebhook, time.Unix(0, 0), id),
 		URL: in.Body.URL, Description: in.Body.Description, Types: in.Body.Types,
 		Secret: newWebhookSecret()}
-	var made webhookMade
-	if in.Key != "" {
-		switch err := s.Edge.Ask(ctx, &api.GetWebhook{ID: m.ID}, &made.Webhook); {
-		case err == nil && sameWebhook(&made.Webhook, &in.Body):
-			return &created[webhookMade]{http.StatusCreated, made}, nil
-		case err == nil:
-			return nil, api.Refuse(api.CodeIDReused, "this key was used before with another body")
-		case !is(err, api.CodeNotFound):
-			return nil, err
+	made, err := s.madeWebhook(ctx, in, m.ID)
+	if made != nil || err != nil {
+		return made, err
+	}
+	made = &created[webhookMade]{Status: http.StatusCreated}
+	if err = s.do(ctx, id, m, &made.Body.Webhook); err == nil {
+		made.Body.Secret = m.Secret
+		return made, nil
+	}
+	if is(err, api.CodeIDReused) { // each repeat has a secret of its own
+		if made, asked := s.madeWebhook(ctx, in, m.ID); made != nil || asked != nil {
+			return made, asked
 		}
 	}
-	if err := s.do(ctx, id, m, &made.Webhook); err != nil {
-		return nil, err
+	return nil, err
+}
+
+// madeWebhook is the endpoint that was made under the same key; nil for none.
+func (s *Server) madeWebhook(ctx context.Context, in *createWebhookInput, id string) (
+	*created[webhookMade], error) {
+	if in.Key == "" {
+		return nil, nil
 	}
-	made.Secret = m.Secret
-	return &created[webhookMade]{http.StatusCreated, made}, nil
+	made := &created[webhookMade]{Status: http.StatusCreated}
+	switch err := s.Edge.Ask(ctx, &api.GetWebhook{ID: id}, &made.Body.Webhook); {
+	case is(err, api.CodeNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !sameWebhook(&made.Body.Webhook, &in.Body):
+		return nil, api.Refuse(api.CodeIDReused, "this key was used before with another body")
+	}
+	return made, nil
 }
 
 func sameWebhook(w *api.Webhook, f *WebhookFields) bool {

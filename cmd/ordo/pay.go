@@ -189,7 +189,8 @@ func (s *Shop) payMethods() []string {
 
 // payClient calls providers: a try is bounded by bus.EffectTimeout, and many
 // of them run side by side. Trust is whose certificates count; nil for the
-// system's.
+// system's. A connection of HTTP/2 that is silent is asked whether it lives,
+// within the time of a try: a dead one would fail all the calls that share it.
 func payClient(trust *x509.CertPool) *http.Client {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	if trust != nil {
@@ -197,6 +198,8 @@ func payClient(trust *x509.CertPool) *http.Client {
 	}
 	t.MaxIdleConnsPerHost = payWorkers
 	t.MaxConnsPerHost = 4 * payWorkers // of each kind
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: bus.EffectTimeout * 2 / 5,
+		PingTimeout: bus.EffectTimeout * 2 / 5}
 	return &http.Client{Timeout: bus.EffectTimeout, Transport: t}
 }
 

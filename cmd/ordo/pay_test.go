@@ -1,9 +1,14 @@
 package main
 
 import (
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -82,4 +87,58 @@ func TestReachable(t *testing.T) {
 			t.Errorf("%s: %s, want %s", shop, got, want)
 		}
 	}
+}
+
+// A connection to a provider that is dead, though nobody has closed it, fails one
+// call: the next one makes another.
+func TestPayClientLeavesDeadConnections(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	l := &deafListener{Listener: s.Listener}
+	s.Listener, s.EnableHTTP2 = l, true
+	s.StartTLS()
+	defer s.Close()
+	trust := x509.NewCertPool()
+	trust.AddCert(s.Certificate())
+	client := payClient(trust)
+	defer client.CloseIdleConnections()
+	for i, deaf := range []bool{false, true, false} {
+		l.deaf.Store(deaf)
+		resp, err := client.Post(s.URL, "text/plain", strings.NewReader("pay"))
+		if (err != nil) != deaf {
+			t.Errorf("call %d: %v", i, err)
+		}
+		if err == nil {
+			if resp.Body.Close(); resp.ProtoMajor != 2 {
+				t.Errorf("call %d by %s", i, resp.Proto)
+			}
+		}
+	}
+}
+
+// deafListener has connections that hear nothing any more once they were used
+// while it is deaf.
+type deafListener struct {
+	net.Listener
+	deaf atomic.Bool
+}
+
+func (l *deafListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &deafConn{c, l}, err
+}
+
+type deafConn struct {
+	net.Conn
+	of *deafListener
+}
+
+func (c *deafConn) Read(b []byte) (n int, err error) {
+	if n, err = c.Conn.Read(b); c.of.deaf.Load() {
+		for err == nil {
+			_, err = c.Conn.Read(b)
+		}
+		return 0, err
+	}
+	return n, err
 }

@@ -76,10 +76,12 @@ func TestUsage(t *testing.T) {
 		"audit --data":                    "--data",
 		"audit --data x --partially":      "--partially",
 
-		"serve --webhook-insecure --production":               "--webhook-insecure",
-		"webhook replay whk_1 --admin-token a":                "--since",
-		"webhook deliveries w --admin-token a --limit 0":      "--limit",
-		"webhook replay w --admin-token a --delivery m --all": "--all",
+		"serve --webhook-insecure --production":                     "--webhook-insecure",
+		"webhook replay whk_1 --admin-token a":                      "--since",
+		"webhook deliveries w --admin-token a --limit 0":            "--limit",
+		"webhook replay w --admin-token a --delivery m --all":       "--all",
+		"webhook create https://x.example --admin-token a --types=": "--types",
+		"webhook set w --admin-token a --types order.paid,":         "--types",
 	} {
 		var out, errs bytes.Buffer
 		if code := run(strings.Fields(line), &out, &errs); code != exitUsage ||

@@ -94,22 +94,38 @@ func (c *WebhookLsCmd) Run(ctx context.Context, t *terminal) error {
 	return w.Flush()
 }
 
+// eventTypes are types of events, with commas between them; 'all' for all, which
+// the API writes as none.
+type eventTypes []string
+
+// UnmarshalText refuses none: a shell's variable without a value asks for nothing.
+func (e *eventTypes) UnmarshalText(text []byte) error {
+	*e = eventTypes{}
+	if string(text) == "all" {
+		return nil
+	}
+	for typ := range strings.SplitSeq(string(text), ",") {
+		if typ = strings.TrimSpace(typ); typ == "" {
+			return errors.New("a type is missing; all for all of them")
+		}
+		*e = append(*e, typ)
+	}
+	return nil
+}
+
 // WebhookCreateCmd makes an endpoint.
 type WebhookCreateCmd struct {
 	Remote
-	URL         string   `arg:"" help:"Where events are posted to."`
-	Types       []string `help:"Types of events; all if none." placeholder:"TYPE"`
-	Description string   `help:"What it is for." placeholder:"TEXT"`
-	JSON        bool     `name:"json" help:"Print it as JSON."`
+	URL         string     `arg:"" help:"Where events are posted to."`
+	Types       eventTypes `help:"Types of events; all if not said." placeholder:"TYPE,…" default:"all"`
+	Description string     `help:"What it is for." placeholder:"TEXT"`
+	JSON        bool       `name:"json" help:"Print it as JSON."`
 }
 
 // Run implements the command.
 func (c *WebhookCreateCmd) Run(ctx context.Context, t *terminal) error {
 	var w webhookView
 	body := map[string]any{"url": c.URL, "types": c.Types, "description": c.Description}
-	if len(c.Types) == 0 {
-		delete(body, "types")
-	}
 	if err := c.ask(ctx, "POST", "/webhooks", body, &w); err != nil {
 		return fmt.Errorf("webhook: %w", err)
 	}
@@ -119,11 +135,11 @@ func (c *WebhookCreateCmd) Run(ctx context.Context, t *terminal) error {
 // WebhookSetCmd changes an endpoint.
 type WebhookSetCmd struct {
 	WebhookArgs
-	URL         *string  `help:"Where events are posted to." placeholder:"URL"`
-	Types       []string `help:"Types of events; 'all' for all." placeholder:"TYPE"`
-	Description *string  `help:"What it is for." placeholder:"TEXT"`
-	Enable      bool     `help:"Send to it again." xor:"state"`
-	Disable     bool     `help:"Send nothing to it." xor:"state"`
+	URL         *string    `help:"Where events are posted to." placeholder:"URL"`
+	Types       eventTypes `help:"Types of events; 'all' for all." placeholder:"TYPE,…"`
+	Description *string    `help:"What it is for." placeholder:"TEXT"`
+	Enable      bool       `help:"Send to it again." xor:"state"`
+	Disable     bool       `help:"Send nothing to it." xor:"state"`
 }
 
 // Run implements the command: what is not said stays as it is.
@@ -138,11 +154,8 @@ func (c *WebhookSetCmd) Run(ctx context.Context, t *terminal) error {
 	if c.Description != nil {
 		w.Description = *c.Description
 	}
-	if len(c.Types) > 0 {
+	if c.Types != nil {
 		w.Types = c.Types
-	}
-	if len(w.Types) == 1 && w.Types[0] == "all" {
-		w.Types = []string{}
 	}
 	body := map[string]any{"url": w.URL, "description": w.Description, "types": w.Types,
 		"enabled": (w.Enabled || c.Enable) && !c.Disable}

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -39,6 +40,12 @@ const (
 	// again, and maxHeader the longest header of one, in bytes.
 	maxRead   = 64 << 10
 	maxHeader = 64 << 10
+	// pingAfter is how long a connection of HTTP/2 is silent before it is asked
+	// whether it lives, and pingTimeout how long it may take to answer. Together
+	// they are shorter than a call: a connection that is dead fails one, and would
+	// fail all that share it.
+	pingAfter   = 5 * time.Second
+	pingTimeout = 5 * time.Second
 )
 
 // Config is what a Sender is made of.
@@ -77,6 +84,7 @@ func New(cfg Config) *Sender {
 			MaxIdleConnsPerHost: api.WebhookWindow, MaxIdleConns: Parallel,
 			IdleConnTimeout: time.Minute, DisableCompression: true,
 			MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
+			HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		},
 	}}
 }
@@ -196,7 +204,7 @@ func failed(err error) *api.WebhookOutcome {
 func text(b []byte, limit int) string {
 	s := strings.ToValidUTF8(string(b[:min(len(b), limit)]), "")
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
 			return -1
 		}
 		return r

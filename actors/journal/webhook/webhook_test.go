@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
@@ -172,14 +173,14 @@ func TestAnswers(t *testing.T) {
 			_, _ = io.Copy(w, io.LimitReader(endless{}, 100<<20))
 		case "/cut":
 			w.Header().Set("Content-Length", "100")
-			_, _ = io.WriteString(w, "half\x00 \xff")
+			_, _ = io.WriteString(w, "half\x00\u009b2J \xff")
 		}
 	})
 	for path, want := range map[string]api.WebhookOutcome{
 		"/ok": {Status: 200}, "/redirect": {Status: 307}, "/gone": {Status: 410},
 		"/busy": {Status: 429, RetryAfter: 120}, "/broken": {Status: 500},
 		"/long": {Status: 200, Answer: strings.Repeat("x", api.MaxWebhookAnswer)},
-		"/cut":  {Status: 200, Answer: "half "},
+		"/cut":  {Status: 200, Answer: "half2J "},
 	} {
 		out := try(t, call(url+path))
 		if out.Milliseconds = 0; out != want {
@@ -240,15 +241,25 @@ func TestFailuresDoNotTellTheAddress(t *testing.T) {
 	}
 }
 
-// TestMain names a proxy that there is none of, before anything reads it: it is read
-// once in a process.
+// TestMain names a proxy that there is none of, and who is trusted, before anything
+// reads it: it is read once in a process.
 func TestMain(m *testing.M) {
-	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY"} {
-		if err := os.Setenv(name, "http://127.0.0.1:1"); err != nil {
-			panic(err)
-		}
+	s := httptest.NewTLSServer(nil)
+	f, err := os.CreateTemp("", "trusted-*.pem")
+	if err == nil {
+		err = pem.Encode(f, &pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 	}
-	os.Exit(m.Run())
+	s.Close()
+	for name, value := range map[string]string{"HTTP_PROXY": "http://127.0.0.1:1",
+		"HTTPS_PROXY": "http://127.0.0.1:1", "SSL_CERT_FILE": f.Name()} {
+		err = errors.Join(err, os.Setenv(name, value))
+	}
+	if err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	_ = os.Remove(f.Name())
+	os.Exit(code)
 }
 
 // A proxy of the environment is not used: it would be let into the network.
