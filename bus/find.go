@@ -95,34 +95,41 @@ type StreamState struct {
 	Lag uint64 `json:"lag"`
 }
 
-// Streams tells how all streams of the table are.
-func (e *Edge) Streams(ctx context.Context) ([]StreamState, error) {
+// Streams tells how the streams of the table are: those that can be read, and an
+// error for the others.
+func (e *Edge) Streams(ctx context.Context) (all []StreamState, err error) {
 	actors := map[string]string{}
 	for _, actor := range ActorNames() {
 		actors[MailboxStream(actor)] = actor
 	}
-	var all []StreamState
 	for _, spec := range Streams() {
-		s, err := e.js.Stream(ctx, spec.Name)
-		if err != nil {
-			return all, fmt.Errorf("bus: stream %s: %w", spec.Name, err)
-		}
-		i := s.CachedInfo()
-		state := StreamState{Name: spec.Name, Messages: i.State.Msgs, Bytes: i.State.Bytes,
-			MaxBytes: i.Config.MaxBytes, First: i.State.FirstSeq}
-		switch actor := actors[spec.Name]; {
-		case i.State.Consumers == 0:
-		case actor != "":
-			state.Lag, err = Pending(ctx, e.js, actor)
-		default:
-			state.Lag, err = waiting(ctx, s)
-		}
-		if err != nil {
-			return all, fmt.Errorf("bus: stream %s: %w", spec.Name, err)
+		state, failed := e.streamState(ctx, spec.Name, actors[spec.Name])
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("bus: stream %s: %w", spec.Name, failed))
+			continue
 		}
 		all = append(all, state)
 	}
-	return all, nil
+	return all, err
+}
+
+// streamState tells how one is, which is the mailbox of an actor, if it is one.
+func (e *Edge) streamState(ctx context.Context, name, actor string) (state StreamState, err error) {
+	s, err := e.js.Stream(ctx, name)
+	if err != nil {
+		return state, err
+	}
+	i := s.CachedInfo()
+	state = StreamState{Name: name, Messages: i.State.Msgs, Bytes: i.State.Bytes,
+		MaxBytes: i.Config.MaxBytes, First: i.State.FirstSeq}
+	switch {
+	case i.State.Consumers == 0:
+	case actor != "":
+		state.Lag, err = Pending(ctx, e.js, actor)
+	default:
+		state.Lag, err = waiting(ctx, s)
+	}
+	return state, err
 }
 
 // waiting counts what all consumers of a stream have not acknowledged.

@@ -37,6 +37,9 @@ func (c *causes) add(actor string, since api.Time, format string, args ...any) {
 // for in good order.
 func (g *gathered) why(now api.Time) []Cause {
 	c := &causes{g: g, now: now, all: []Cause{}}
+	if g.missing.Unknown("order") != "" {
+		c.add("order", 0, "the order actor does not answer, so what the order waits for is not known")
+	}
 	for _, actor := range bus.ActorNames() {
 		for _, l := range g.letters[actor] {
 			if l.State == "open" {
@@ -189,10 +192,14 @@ func (c *causes) waits() {
 	if wrong {
 		return
 	}
+	calm := "nothing is known to be wrong"
+	if len(c.g.missing) > 0 {
+		calm += ", but not all is known"
+	}
 	c.open(func(st *api.StepView, actor, text string) {
 		if c.waitsForPayment(st) {
 			return
 		}
-		c.add(actor, st.Since(), "%s and is not answered yet; nothing is known to be wrong", text)
+		c.add(actor, st.Since(), "%s and is not answered yet; %s", text, calm)
 	})
 }
