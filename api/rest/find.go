@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"ordo/api"
@@ -37,16 +38,14 @@ type FoundThing struct {
 func (s *Server) find(ctx context.Context, in *findInput) (*answer[Found], error) {
 	word := strings.TrimSpace(in.Word)
 	out := Found{Items: []FoundThing{}, Missing: api.MissingList{}}
-	var away error
+	var away *Problem
 	for _, look := range []func(context.Context, string) (FoundThing, error){
 		s.findByForm, s.findSKU, s.findTrade} {
 		thing, err := look(ctx, word)
 		switch {
 		case is(err, api.CodeNotFound), is(err, api.CodeInvalid):
-		case is(err, api.CodeUnavailable):
-			away = err
-			out.Missing = append(out.Missing,
-				api.Missing{Part: "items", Why: api.AsError(err).Message})
+		case errors.As(err, &away):
+			out.Missing = append(out.Missing, api.Missing{Part: "items", Why: away.Detail})
 		case err != nil:
 			return nil, err
 		}
@@ -55,18 +54,14 @@ func (s *Server) find(ctx context.Context, in *findInput) (*answer[Found], error
 		}
 	}
 	if len(out.Items) == 0 && away != nil {
-		return nil, problemOf(api.AsError(away)) // it may name the actor to operators
+		return nil, away
 	}
 	return &answer[Found]{out}, nil
 }
 
-// findBy asks the actor that knows, and says which one does not answer.
+// findBy asks the actor that knows.
 func (s *Server) findBy(ctx context.Context, q api.Query, into any) error {
-	err := s.Edge.Ask(ctx, q, into)
-	if is(err, api.CodeUnavailable) {
-		return api.Refuse(api.CodeUnavailable, "%s %s", q.Endpoint().Actor, noAnswer)
-	}
-	return err
+	return named(q.Endpoint().Actor, s.Edge.Ask(ctx, q, into))
 }
 
 // findByForm looks for what the form of a word says that it is.
@@ -79,7 +74,7 @@ func (s *Server) findByForm(ctx context.Context, word string) (FoundThing, error
 	case api.PrefixOrder:
 		var o api.Order
 		err := s.findBy(ctx, &api.GetOrder{ID: word}, &o)
-		if is(err, api.CodeUnavailable) && checkOrderID(word) == nil {
+		if away := (*Problem)(nil); errors.As(err, &away) && checkOrderID(word) == nil {
 			o.ID = word // others know it, if it is there
 		}
 		return FoundThing{"order", o.ID}, err

@@ -70,6 +70,14 @@ func away(part, actor string) api.Missing {
 	return api.Missing{Part: part, Actor: actor, Why: actor + " " + noAnswer}
 }
 
+// named has an operator told which actor does not answer.
+func named(actor string, err error) error {
+	if is(err, api.CodeUnavailable) {
+		return problemOf(api.Refuse(api.CodeUnavailable, "%s %s", actor, noAnswer))
+	}
+	return err
+}
+
 // within gives a part of the work its own share of time.
 func within(ctx context.Context, limit time.Duration, do func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -188,7 +196,6 @@ func (s *Server) gatherElsewhere(ctx context.Context, g *gathered) error {
 		g.found = append(g.found, list.Found...)
 	}
 	if g.told == 0 && len(g.found) == 0 && len(g.events.Entries) == 0 {
-		// Only operators come here, who may know which part it is.
 		return problemOf(api.Refuse(api.CodeUnavailable, "%s, and nobody else knows the order",
 			strings.TrimPrefix(g.missing.Unknown("order"), "unknown: ")))
 	}

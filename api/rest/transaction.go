@@ -242,11 +242,11 @@ func (s *Server) differences(ctx context.Context, order string) (state string,
 	switch {
 	case is(err, api.CodeNotFound):
 	case err != nil:
-		return "", nil, err
+		return "", nil, named("order", err)
 	default:
 		state = o.State
 		if err := s.Edge.Ask(ctx, &api.GetSteps{Order: order}, &own); err != nil {
-			return "", nil, err
+			return "", nil, named("order", err)
 		}
 	}
 	var found []api.FoundStep
@@ -254,7 +254,7 @@ func (s *Server) differences(ctx context.Context, order string) (state string,
 		var list api.FoundList
 		if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointKnown},
 			&api.GetSteps{Order: order}, &list); err != nil {
-			return "", nil, err
+			return "", nil, named(actor, err)
 		}
 		found = append(found, list.Found...)
 	}
