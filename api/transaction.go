@@ -20,7 +20,8 @@ type ListTransactions struct {
 	// unanswered step was asked for, before this time; 0 for any time.
 	Before Time `json:"before,omitzero"`
 	// Now is the asker's time: an order that is still placed a minute after its
-	// deadline is stuck as well. 0 leaves those out.
+	// deadline is stuck as well. These come after the others, the longest first. 0
+	// leaves those out.
 	Now Time `json:"now,omitzero"`
 }
 
