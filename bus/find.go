@@ -21,8 +21,10 @@ const (
 
 // Find says where in a mailbox's stream to look.
 type Find struct {
-	// From is the time of the first message to look at.
+	// From is the time of the first message to look at, Seq its number where that is
+	// known.
 	From time.Time
+	Seq  uint64
 	// Subject is theirs, and may have wildcards; empty for all.
 	Subject string
 	// Most is how many messages to look at.
@@ -39,6 +41,9 @@ func (e *Edge) Find(ctx context.Context, actor string, f Find, do func(*Message)
 		opts: []jetstreamext.GetBatchOpt{jetstreamext.GetBatchStartTime(f.From),
 			jetstreamext.GetBatchSubject(cmp.Or(f.Subject, ">")),
 			jetstreamext.GetBatchMaxBytes(findBytes)}}
+	if f.Seq > 0 {
+		p.opts[0] = jetstreamext.GetBatchSeq(f.Seq)
+	}
 	for size := min(findFirst, f.Most); f.Most > 0; size = min(findMore, f.Most) {
 		last, n, more, err := p.page(ctx, size)
 		if err != nil {

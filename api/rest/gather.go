@@ -264,6 +264,27 @@ func messagesOf(st *api.StepView) []history.Clue {
 	return all
 }
 
+// askedAt is when the order actor asked for what a message asks of a participant;
+// 0 where it is not known, or was asked for again.
+func (s *Server) askedAt(ctx context.Context, m *bus.Message) api.Time {
+	var of api.Step
+	if json.Unmarshal(m.Data, &of) != nil || of.Order == "" {
+		return 0
+	}
+	var all api.StepList
+	if s.Edge.Ask(ctx, &api.GetSteps{Order: of.Order}, &all) != nil {
+		return 0
+	}
+	i := slices.IndexFunc(all.Steps, func(st api.StepView) bool { return st.Step == of })
+	if i < 0 || all.Steps[i].Attempts > 1 {
+		return 0
+	}
+	if actor, verb, _ := strings.Cut(of.Name, "."); m.Subject != bus.MailboxSubject(actor, verb) {
+		return all.Steps[i].UndoAt
+	}
+	return all.Steps[i].AskedAt
+}
+
 // cluesElsewhere are for when the order actor does not answer. An order's id has
 // the time at which its checkout was opened, so it was submitted after it.
 func (g *gathered) cluesElsewhere() (all []history.Clue) {

@@ -124,7 +124,8 @@ func (s *Server) getTransaction(ctx context.Context, in *struct {
 	var found []*history.Message
 	var notes []string
 	within(ctx, moreLimit, func(ctx context.Context) {
-		found, notes = history.Live(ctx, s.Edge, g.names(), g.clues())
+		found, notes = history.Live(ctx, s.Edge, &history.Sought{Names: g.names(), Clues: g.clues(),
+			Asked: s.askedAt})
 	})
 	g.notes = append(g.notes, notes...)
 	var messages []TimelineMessage

@@ -131,7 +131,7 @@ func (c *TxLsCmd) read(ctx context.Context) (all []api.Transaction, err error) {
 		FROM orders o LEFT JOIN steps s ON s.order_id = o.id AND s.state IN ('asked', 'undoing')
 			AND NOT (?2 AND s.name = 'payment.collect' AND o.state = 'placed')
 		WHERE (?1 = 'all' OR o.state = ?1) AND (?2 OR o.created <= ?3)
-			AND (NOT ?2 OR max(s.asked_at, s.undo_at) <= ?3
+			AND (NOT ?2 OR s.asked_at <= ?3
 				OR o.state = 'placed' AND o.deadline <= min(?3, ?7))
 			AND (?5 = '' OR o.user = ?5) AND (?6 = '' OR EXISTS (SELECT 1 FROM json_each(o.lines) l
 				WHERE l.value ->> 'sku' = ?6))
