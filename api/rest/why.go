@@ -38,7 +38,8 @@ func (c *causes) add(actor string, since api.Time, format string, args ...any) {
 func (g *gathered) why(now api.Time) []Cause {
 	c := &causes{g: g, now: now, all: []Cause{}}
 	if g.missing.Unknown("order") != "" {
-		c.add("order", 0, "the order actor does not answer, so what the order waits for is not known")
+		c.add("order", 0, "the order actor does not answer, so what the order waits for is not "+
+			"known")
 	}
 	for _, actor := range bus.ActorNames() {
 		for _, l := range g.letters[actor] {
