@@ -145,6 +145,12 @@ func (l MissingList) Unknown(part string) string {
 	return "unknown: " + strings.Join(all, "; ")
 }
 
+// partWords are for people what parts are, where their names don't say it.
+var partWords = map[string]string{"orders": "orders by state", "dead": "dead letters",
+	"letters": "dead letters", "stuck": "stuck orders", "effects": "calls to the world outside",
+	"attempts": "attempts to pay", "events": "journal", "messages": "what it has handled",
+	"found": "what it has done", "order": "how the order is now"}
+
 // Lines say for each reason which parts are not known because of it.
 func (l MissingList) Lines() (lines []string) {
 	parts := map[string][]string{}
@@ -153,8 +159,12 @@ func (l MissingList) Lines() (lines []string) {
 		if parts[m.Why] == nil {
 			whys = append(whys, m.Why)
 		}
-		if !slices.Contains(parts[m.Why], m.Part) {
-			parts[m.Why] = append(parts[m.Why], m.Part)
+		part := m.Part
+		if words := partWords[part]; words != "" {
+			part = words
+		}
+		if !slices.Contains(parts[m.Why], part) {
+			parts[m.Why] = append(parts[m.Why], part)
 		}
 	}
 	for _, why := range whys {

@@ -61,7 +61,7 @@ func TestTimelineWhileAnActorIsAway(t *testing.T) {
 	}
 	look := decode[rest.Overview](s.admin("GET", "/admin/v1/overview", nil).want(200))
 	if look.Missing.Unknown("dead") != why || look.Missing.Unknown("orders") != "" ||
-		look.Dead != 0 || !slices.Contains(look.Notes, why+" (dead)") {
+		look.Dead != 0 || !slices.Contains(look.Notes, why+" (dead letters)") {
 		t.Errorf("overview %+v", look)
 	}
 	for _, a := range look.Actors {
@@ -98,7 +98,8 @@ func TestTimelineWithoutTheOrderActor(t *testing.T) {
 	if !slices.Equal(got.Found, want) || len(got.Events) != 1 {
 		t.Errorf("found %+v, events %+v", got.Found, got.Events)
 	}
-	if len(got.Why) == 0 || !strings.Contains(got.Why[0].Text, "the order actor does not answer") {
+	if len(got.Why) != 1 || got.Why[0].Do == "" ||
+		!strings.Contains(got.Why[0].Text, "the order actor does not answer") {
 		t.Errorf("why %+v", got.Why)
 	}
 	if m := message(got, "submit"); m.Unknown != "order does not answer" {

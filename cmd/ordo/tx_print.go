@@ -53,6 +53,9 @@ func printTimeline(out io.Writer, t *rest.Timeline) error {
 	}
 	for i := range t.Why {
 		p.say("why: %s\n", t.Why[i].Text)
+		if do := t.Why[i].Do; do != "" {
+			p.say("  do: %s\n", do)
+		}
 	}
 	p.table("STEP\tSTATE\tTRIES\tASKED\tANSWERED\tREFUSAL", len(t.Steps), func(i int) string {
 		return stepRow(&t.Steps[i].StepView)

@@ -136,7 +136,7 @@ func TestMissingParts(t *testing.T) {
 			Subject: "ordo.goods.0.reserve", Body: json.RawMessage(`{}`)}}}}})
 	text := o.sees(orderPage, []string{"Dead letters", "Calls to the world outside", "Attempts to pay",
 		`<h2 id="refunds">Refunds`, `data-reload="3"`, "Nothing is known to be open",
-		"unknown: goods does not answer (letters, effects, messages, "}, []string{"not handled yet",
+		"unknown: goods does not answer (dead letters, calls to the world outside, what it has handled, "}, []string{"not handled yet",
 		"nothing yet", ">none<", "Nothing is open"})
 	if n := strings.Count(text, "unknown: goods does not answer"); n != 8 {
 		t.Errorf("%d parts are unknown: %s", n, text)
@@ -158,7 +158,8 @@ func TestOverviewWithMissingParts(t *testing.T) {
 	missing := append(lacks("order", "orders", "dead"), api.Missing{Part: "streams", Why: "no streams"},
 		api.Missing{Part: "timers", Why: "no streams"})
 	o := newOperator(t, &answers{t: t, get: map[string]any{"/overview": rest.Overview{At: 1e18,
-		Dead: 2, Missing: missing, Actors: []api.ActorStatus{{Actor: "order", Fault: "does not answer",
+		Dead: 2, Missing: missing, Audit: map[string]any{"ok": true, "left_out": []string{"stock", "x"}},
+		Actors: []api.ActorStatus{{Actor: "order", Fault: "does not answer",
 			Lag: -1, Dead: -1, Unconfirmed: -1, Effects: -1, Incidents: -1, Messages: -1},
 			{Actor: "goods", Ready: true, Lag: -1}}},
 		"/transactions": refused{503, api.CodeUnavailable, "away"}}})
@@ -167,9 +168,9 @@ func TestOverviewWithMissingParts(t *testing.T) {
 		">2</a></dd><dd class=\"quiet\">unknown: order does not answer</dd>",
 		"<dt>Timers that wait</dt><dd class=\"quiet\">unknown: no streams</dd>",
 		"<dt>Placed / s</dt><dd class=\"quiet\">unknown: order does not answer</dd>",
-		`<p class="warn">unknown: no streams</p>`, `<td class="number">unknown</td>`},
+		"unknown: 2 checks are left out", `<p class="warn">unknown: no streams</p>`, `<td class="number">unknown</td>`},
 		[]string{"0.0", "state=placed", "<svg", ">-1<"})
-	if strings.Count(text, "unknown: order does not answer (orders, dead, stuck)") != 1 {
+	if strings.Count(text, "unknown: order does not answer (orders by state, dead letters, stuck orders)") != 1 {
 		t.Errorf("%s", text)
 	}
 }

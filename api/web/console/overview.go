@@ -50,6 +50,8 @@ type verdict struct {
 	Deviations int64    `json:"deviations"`
 	Error      string   `json:"error"`
 	Damaged    []string `json:"damaged"`
+	// LeftOut are the checks that could not be made, because a file is elsewhere.
+	LeftOut []string `json:"left_out"`
 }
 
 // verdict is nil where there is no audit.

@@ -74,6 +74,7 @@ type timeline struct {
 
 type cause struct {
 	Text  string   `json:"text"`
+	Do    string   `json:"do"`
 	Actor string   `json:"actor"`
 	Since api.Time `json:"since"`
 }
