@@ -133,7 +133,8 @@ func (c *causes) faults() {
 		for _, a := range []*api.ActorStatus{participant, owner} {
 			switch {
 			case a.Fault == noAnswer:
-				c.add(a.Actor, st.Since(), "%s; the %s actor does not answer", text, a.Actor).Do = doStart
+				c.add(a.Actor, st.Since(), "%s; the %s actor does not answer", text,
+					a.Actor).Do = doStart
 			case !a.Ready:
 				c.add(a.Actor, st.Since(), "%s; the %s actor is not ready: %s", text, a.Actor,
 					a.Fault).Do = doStart
