@@ -1,5 +1,10 @@
 package api
 
+import (
+	"slices"
+	"strings"
+)
+
 // ListTransactions asks for orders as support looks for them, newest first. The
 // answer is a TransactionList. Row M7.
 type ListTransactions struct {
@@ -15,7 +20,8 @@ type ListTransactions struct {
 	// unanswered step was asked for, before this time; 0 for any time.
 	Before Time `json:"before,omitzero"`
 	// Now is the asker's time: an order that is still placed a minute after its
-	// deadline is stuck as well. 0 leaves those out.
+	// deadline is stuck as well. These come after the others, the longest first. 0
+	// leaves those out.
 	Now Time `json:"now,omitzero"`
 }
 
@@ -109,6 +115,62 @@ type Tally struct {
 type TallyMinute struct {
 	At      Time             `json:"at"`
 	Entered map[string]int64 `json:"entered"`
+}
+
+// Missing is a part of an answer that is not known now.
+type Missing struct {
+	// Part is the field of the answer that lacks it.
+	Part string `json:"part"`
+	// Actor has it; empty for what the streams have.
+	Actor string `json:"actor,omitempty"`
+	// Why is for people: goods does not answer.
+	Why string `json:"why"`
+}
+
+// MissingList is all that an answer lacks.
+type MissingList []Missing
+
+// Unknown says why a part is not known, or not all of it: unknown: goods does not
+// answer. It is empty for a part that is known.
+func (l MissingList) Unknown(part string) string {
+	var all []string
+	for _, m := range l {
+		if m.Part == part && !slices.Contains(all, m.Why) {
+			all = append(all, m.Why)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return "unknown: " + strings.Join(all, "; ")
+}
+
+// partWords are for people what parts are, where their names don't say it.
+var partWords = map[string]string{"orders": "orders by state", "dead": "dead letters",
+	"letters": "dead letters", "stuck": "stuck orders", "effects": "calls to the world outside",
+	"attempts": "attempts to pay", "events": "journal", "messages": "what it has handled",
+	"found": "what it has done", "order": "how the order is now"}
+
+// Lines say for each reason which parts are not known because of it.
+func (l MissingList) Lines() (lines []string) {
+	parts := map[string][]string{}
+	var whys []string
+	for _, m := range l {
+		if parts[m.Why] == nil {
+			whys = append(whys, m.Why)
+		}
+		part := m.Part
+		if words := partWords[part]; words != "" {
+			part = words
+		}
+		if !slices.Contains(parts[m.Why], part) {
+			parts[m.Why] = append(parts[m.Why], part)
+		}
+	}
+	for _, why := range whys {
+		lines = append(lines, "unknown: "+why+" ("+strings.Join(parts[why], ", ")+")")
+	}
+	return lines
 }
 
 // CodeCannotSettle: messages can't bring the order and its participants together;

@@ -21,8 +21,10 @@ const (
 
 // Find says where in a mailbox's stream to look.
 type Find struct {
-	// From is the time of the first message to look at.
+	// From is the time of the first message to look at, Seq its number where that is
+	// known.
 	From time.Time
+	Seq  uint64
 	// Subject is theirs, and may have wildcards; empty for all.
 	Subject string
 	// Most is how many messages to look at.
@@ -39,6 +41,9 @@ func (e *Edge) Find(ctx context.Context, actor string, f Find, do func(*Message)
 		opts: []jetstreamext.GetBatchOpt{jetstreamext.GetBatchStartTime(f.From),
 			jetstreamext.GetBatchSubject(cmp.Or(f.Subject, ">")),
 			jetstreamext.GetBatchMaxBytes(findBytes)}}
+	if f.Seq > 0 {
+		p.opts[0] = jetstreamext.GetBatchSeq(f.Seq)
+	}
 	for size := min(findFirst, f.Most); f.Most > 0; size = min(findMore, f.Most) {
 		last, n, more, err := p.page(ctx, size)
 		if err != nil {
@@ -95,34 +100,41 @@ type StreamState struct {
 	Lag uint64 `json:"lag"`
 }
 
-// Streams tells how all streams of the table are.
-func (e *Edge) Streams(ctx context.Context) ([]StreamState, error) {
+// Streams tells how the streams of the table are: those that can be read, and an
+// error for the others.
+func (e *Edge) Streams(ctx context.Context) (all []StreamState, err error) {
 	actors := map[string]string{}
 	for _, actor := range ActorNames() {
 		actors[MailboxStream(actor)] = actor
 	}
-	var all []StreamState
 	for _, spec := range Streams() {
-		s, err := e.js.Stream(ctx, spec.Name)
-		if err != nil {
-			return all, fmt.Errorf("bus: stream %s: %w", spec.Name, err)
-		}
-		i := s.CachedInfo()
-		state := StreamState{Name: spec.Name, Messages: i.State.Msgs, Bytes: i.State.Bytes,
-			MaxBytes: i.Config.MaxBytes, First: i.State.FirstSeq}
-		switch actor := actors[spec.Name]; {
-		case i.State.Consumers == 0:
-		case actor != "":
-			state.Lag, err = Pending(ctx, e.js, actor)
-		default:
-			state.Lag, err = waiting(ctx, s)
-		}
-		if err != nil {
-			return all, fmt.Errorf("bus: stream %s: %w", spec.Name, err)
+		state, failed := e.streamState(ctx, spec.Name, actors[spec.Name])
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("bus: stream %s: %w", spec.Name, failed))
+			continue
 		}
 		all = append(all, state)
 	}
-	return all, nil
+	return all, err
+}
+
+// streamState tells how one is, which is the mailbox of an actor, if it is one.
+func (e *Edge) streamState(ctx context.Context, name, actor string) (state StreamState, err error) {
+	s, err := e.js.Stream(ctx, name)
+	if err != nil {
+		return state, err
+	}
+	i := s.CachedInfo()
+	state = StreamState{Name: name, Messages: i.State.Msgs, Bytes: i.State.Bytes,
+		MaxBytes: i.Config.MaxBytes, First: i.State.FirstSeq}
+	switch {
+	case i.State.Consumers == 0:
+	case actor != "":
+		state.Lag, err = Pending(ctx, e.js, actor)
+	default:
+		state.Lag, err = waiting(ctx, s)
+	}
+	return state, err
 }
 
 // waiting counts what all consumers of a stream have not acknowledged.

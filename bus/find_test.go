@@ -62,6 +62,10 @@ func TestFind(t *testing.T) {
 	if cut || len(all) != 149 || all[0] != 404 || all[148] != total {
 		t.Errorf("by subject: %v, %v", all, cut)
 	}
+	if all, cut := found(t, e, bus.Find{Seq: 402, Most: 2}, 0); !cut ||
+		!slices.Equal(all, []uint64{403, 404}) {
+		t.Errorf("from a number on: %v, %v", all, cut)
+	}
 	if all, cut := found(t, e, bus.Find{From: time.Unix(0, 0), Most: total}, 600); cut ||
 		len(all) < 599 || all[0] != 1 {
 		t.Errorf("until one: %d, %v", len(all), cut)

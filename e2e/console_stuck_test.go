@@ -58,6 +58,40 @@ func TestConsoleActorDown(t *testing.T) {
 	w.visit("/console/audit").sees(200, "Audit")
 }
 
+// With the order actor killed, an order's page says so, and shows what the journal,
+// the participants and the streams know; the command line as well.
+// ACCEPT M6 M7
+func TestConsoleWithoutOrderActor(t *testing.T) {
+	t.Parallel()
+	p := serve(t, t.TempDir(), "--only", everyBut("order")).ready()
+	orders := serve(t, t.TempDir(), "--only", "order", "--no-api", "--nats", p.nats)
+	eventually(t, "the order actor", func() bool {
+		status, _, _ := p.admin().call("GET", "/admin/v1/transactions", nil)
+		return status == http.StatusOK
+	})
+	o := p.shopper().buy(p.onSale(1000, 9), 1)
+	w := p.operator()
+	path := "/console/transactions/" + o.ID
+	w.visit(path).until("collect").sees(200, "waits for its payment")
+	orders.kill()
+	const why = "unknown: order does not answer"
+	w.visit("/console/").sees(200, why+" (orders by state, dead letters, stuck orders)")
+	w.fill("Order, user", o.ID).press("Find").sees(200, "the order actor does not answer", why,
+		"as the journal was told of it at", "What participants have done", "payment.collect",
+		"goods.reserve", "submit").lacks("not handled yet")
+	if w.at.Path != path {
+		t.Errorf("the search leads to %s", w.at)
+	}
+	w.fill("Reason", "hope").press("Settle with participants").
+		sees(200, "Other dead letters are "+why).press("Yes, settle").
+		sees(503, "order does not answer", "goods.reserve")
+	if code, out := p.tx("show", o.ID); code != 0 || !strings.Contains(out, "note: "+why) ||
+		!strings.Contains(out, "BECAME") || !strings.Contains(out, "  "+why+"\n") ||
+		!strings.Contains(out, "FOUND AT PARTICIPANTS") || !strings.Contains(out, "  do: start it") {
+		t.Errorf("show: exit %d: %s", code, out)
+	}
+}
+
 // Where the console is off there is nothing, and with HTTPS its cookies go over
 // nothing else.
 func TestConsoleSettings(t *testing.T) {

@@ -16,13 +16,15 @@ import (
 
 // Limits of what Live looks at in one stream.
 const (
-	// maxScanned is the most messages between a step's being asked for and the
-	// message that asks for it.
+	// maxNear is the most messages between a step's being asked for and the message
+	// that asks for it, before the place is looked up.
+	maxNear = 64
+	// maxScanned is the most messages that are looked at where it can't be looked up.
 	maxScanned = 4000
 	// maxTimes is the most times that are looked up.
 	maxTimes = 200
 	// liveLimit is how long one stream may take.
-	liveLimit = 200 * time.Millisecond
+	liveLimit = 500 * time.Millisecond
 	// skew is how far the clocks of the servers that lead two streams may differ.
 	skew = 50 * time.Millisecond
 )
@@ -39,14 +41,24 @@ type Clue struct {
 	Verb string
 }
 
+// Sought is what Live looks for.
+type Sought struct {
+	// Names are the ids that messages about the order have in their bodies.
+	Names []string
+	Clues []Clue
+	// Asked tells when the message was handled because of which m was sent, 0 where
+	// that is not known. A sender's messages of one kind are in the order of these
+	// times, so in a long stream the place of one can be looked up. nil for unknown.
+	Asked func(ctx context.Context, m *bus.Message) api.Time
+}
+
 // Live reads messages about an order from the streams of a running shop: those at
-// the times that its actors have noted, and those sent because of them. names are
-// the ids that the messages have in their bodies. Notes say what could not be
-// read, and why. Streams are read side by side, each in bounded time.
-func Live(ctx context.Context, edge *bus.Edge, names []string, clues []Clue) (
-	all []*Message, notes []string) {
+// the times that its actors have noted, and those sent because of them. Notes say
+// what could not be read, and why. Streams are read side by side, each in bounded
+// time.
+func Live(ctx context.Context, edge *bus.Edge, sought *Sought) (all []*Message, notes []string) {
 	byActor := map[string][]Clue{}
-	for _, c := range clues {
+	for _, c := range sought.Clues {
 		if c.At > 0 {
 			byActor[c.Actor] = append(byActor[c.Actor], c)
 		}
@@ -55,7 +67,7 @@ func Live(ctx context.Context, edge *bus.Edge, names []string, clues []Clue) (
 	var wg sync.WaitGroup
 	for actor, clues := range byActor {
 		wg.Go(func() {
-			s := &search{edge: edge, actor: actor, names: names, found: map[uint64]*Message{}}
+			s := &search{Sought: sought, edge: edge, actor: actor, found: map[uint64]*Message{}}
 			s.run(ctx, clues)
 			mu.Lock()
 			defer mu.Unlock()
@@ -76,9 +88,9 @@ func Live(ctx context.Context, edge *bus.Edge, names []string, clues []Clue) (
 
 // search looks for messages in one stream.
 type search struct {
+	*Sought
 	edge  *bus.Edge
 	actor string
-	names []string
 	found map[uint64]*Message
 	notes []string
 }
@@ -138,31 +150,101 @@ func (s *search) explain(ctx context.Context, lacking int) {
 
 // look follows one clue.
 func (s *search) look(ctx context.Context, c Clue) (ok bool, err error) {
-	q := bus.Find{From: c.At.Std(), Most: 1}
-	if c.Verb != "" {
-		q = bus.Find{From: c.At.Std().Add(-skew), Most: maxScanned,
-			Subject: bus.MailboxSubject(s.actor, c.Verb)}
+	if c.Verb == "" {
+		r, err := s.read(ctx, c, bus.Find{From: c.At.Std(), Most: 1})
+		return r.ok, err
 	}
-	cut, err := s.edge.Find(ctx, s.actor, q, func(m *bus.Message) bool {
+	r, err := s.read(ctx, c, bus.Find{From: c.At.Std().Add(-skew), Most: maxNear})
+	if err != nil || r.ok || !r.cut {
+		return r.ok, err
+	}
+	near := r.last
+	from, err := s.place(ctx, c, near)
+	if err == nil && from > 0 {
+		r, err = s.read(ctx, c, bus.Find{Seq: from, Most: maxNear + 1})
+	}
+	if err == nil && !r.ok {
+		r, err = s.read(ctx, c, bus.Find{Seq: near + 1, Most: maxScanned - maxNear})
+	}
+	if r.cut && !r.ok {
+		s.note("%s was not found among %d messages to %s after %s", c.Verb, maxScanned, s.actor,
+			c.At.Std().UTC().Format(time.RFC3339))
+		return true, err // noted
+	}
+	return r.ok, err
+}
+
+// reading is what came of reading a part of the stream: whether the message was
+// there, the last one looked at, and whether there are more.
+type reading struct {
+	ok, cut bool
+	last    uint64
+}
+
+// read looks for a clue's message in a part of the stream.
+func (s *search) read(ctx context.Context, c Clue, q bus.Find) (r reading, err error) {
+	if c.Verb != "" {
+		q.Subject = bus.MailboxSubject(s.actor, c.Verb)
+	}
+	r.cut, err = s.edge.Find(ctx, s.actor, q, func(m *bus.Message) bool {
+		r.last = m.Seq
 		if s.found[m.Seq] != nil && c.Verb != "" {
 			return true // of an earlier clue
 		}
-		if ok = s.about(m); ok {
+		if r.ok = s.about(m); r.ok {
 			s.take(m)
 		}
-		return !ok
+		return !r.ok
 	})
-	if cut && !ok && c.Verb != "" {
-		s.note("%s was not found among %d messages to %s after %s", c.Verb, maxScanned, s.actor,
-			c.At.Std().UTC().Format(time.RFC3339))
-		return true, nil // noted
+	return r, err
+}
+
+// place looks up by halves where a clue's message is, after a place in the stream:
+// it answers the number after which it is among the next maxNear, or 0 when that
+// can't be told.
+func (s *search) place(ctx context.Context, c Clue, lo uint64) (uint64, error) {
+	if s.Asked == nil {
+		return 0, nil
 	}
-	return ok, err
+	hi := uint64(0) // not known yet
+	for step := uint64(maxNear); hi == 0 || hi > lo+maxNear; step *= 2 {
+		at := lo + step
+		if hi > 0 {
+			at = lo + (hi-lo)/2
+		}
+		m, err := s.first(ctx, c, at)
+		if err != nil {
+			return 0, err
+		}
+		if m == nil {
+			hi = at // nothing is there any more
+			continue
+		}
+		switch asked := s.Asked(ctx, m); {
+		case asked == 0:
+			return 0, nil
+		case asked < c.At:
+			lo = m.Seq
+		default:
+			hi = at
+		}
+	}
+	return lo + 1, nil
+}
+
+// first is the first message of a clue's kind from a number on; nil for none.
+func (s *search) first(ctx context.Context, c Clue, seq uint64) (first *bus.Message, err error) {
+	_, err = s.edge.Find(ctx, s.actor, bus.Find{Seq: seq, Most: 1,
+		Subject: bus.MailboxSubject(s.actor, c.Verb)}, func(m *bus.Message) bool {
+		first = m
+		return false
+	})
+	return first, err
 }
 
 func (s *search) about(m *bus.Message) bool {
 	id := bus.Identity(m.Header)
-	return slices.ContainsFunc(s.names, func(name string) bool {
+	return slices.ContainsFunc(s.Names, func(name string) bool {
 		return bytes.Contains(m.Data, []byte(name)) || strings.Contains(m.Subject, name) ||
 			strings.Contains(id, name)
 	})

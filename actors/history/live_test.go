@@ -1,6 +1,8 @@
 package history_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -73,10 +75,13 @@ func (s *streams) at(actor string, seq uint64) api.Time {
 	return api.TimeOf(m.Time)
 }
 
+// names are the ids that messages about the order have in them.
+var names = []string{"ord_1", "pay_1"}
+
 // live are the ids of the messages that clues lead to.
 func (s *streams) live(clues ...history.Clue) (ids, notes []string) {
 	s.t.Helper()
-	all, notes := history.Live(s.t.Context(), s.edge, []string{"ord_1", "pay_1"}, clues)
+	all, notes := history.Live(s.t.Context(), s.edge, &history.Sought{Names: names, Clues: clues})
 	for _, m := range all {
 		ids = append(ids, m.ID)
 	}
@@ -99,7 +104,7 @@ func TestLive(t *testing.T) {
 		{Actor: "order", At: asked}, {Actor: "goods", At: asked, Verb: "reserve"},
 		{Actor: "goods", At: asked, Verb: "release"}, {Actor: "payment", At: opened},
 		{Actor: "payment"}}
-	all, notes := history.Live(t.Context(), s.edge, []string{"ord_1", "pay_1"}, clues)
+	all, notes := history.Live(t.Context(), s.edge, &history.Sought{Names: names, Clues: clues})
 	want := []string{"submit-ord_1", "order.0.E.goods.0.1", "order.0.E.goods.0.2",
 		"goods.0.E.order.0.1", "open-1"}
 	if len(all) != len(want) || len(notes) > 0 {
@@ -163,5 +168,57 @@ func TestLiveSaysWhatIsMissing(t *testing.T) {
 	if _, notes := s.live(many...); len(notes) == 0 ||
 		!strings.Contains(strings.Join(notes, "; "), "only the first 200 of 300 moments") {
 		t.Errorf("notes %q", notes)
+	}
+}
+
+// In a long stream a message is looked up by when what caused it was handled, and
+// where that is not told, or is told wrongly, it is looked for one by one.
+func TestLiveLooksUp(t *testing.T) {
+	s := newStreams(t)
+	const total, mine = 9000, 7000
+	at := s.put("goods", "reserve", "m-0", `{"n":0}`)
+	body := func(n int) string {
+		if n == mine {
+			return fmt.Sprintf(`{"n":%d,"order":"ord_1"}`, n)
+		}
+		return fmt.Sprintf(`{"n":%d}`, n)
+	}
+	for n := 1; n < total; n++ {
+		if _, err := bus.Publish(s.js, bus.MailboxSubject("goods", "reserve"), fmt.Sprint("m-", n),
+			nil, []byte(body(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-s.js.PublishAsyncComplete()
+	asked := 0
+	// Message n was sent because of what was handled n ns after the first one; so
+	// was what is looked for, which was stored long after.
+	when := func(_ context.Context, m *bus.Message) api.Time {
+		asked++
+		var of struct{ N int64 }
+		if err := json.Unmarshal(m.Data, &of); err != nil {
+			t.Error(err)
+		}
+		return at.Add(time.Duration(of.N))
+	}
+	for name, c := range map[string]struct {
+		asked func(context.Context, *bus.Message) api.Time
+		found bool
+	}{
+		"told":     {when, true},
+		"not told": {nil, false},
+		"unknown":  {func(context.Context, *bus.Message) api.Time { return 0 }, false},
+		"wrongly":  {func(context.Context, *bus.Message) api.Time { return 1 }, false},
+	} {
+		clue := history.Clue{Actor: "goods", At: at.Add(mine), Verb: "reserve"}
+		all, notes := history.Live(t.Context(), s.edge, &history.Sought{Names: names,
+			Clues: []history.Clue{clue}, Asked: c.asked})
+		if found := len(all) == 1 && all[0].ID == fmt.Sprint("m-", mine); found != c.found ||
+			found == (len(notes) > 0) {
+			t.Errorf("%s: %d messages, notes %q", name, len(all), notes)
+		}
+	}
+	if asked == 0 || asked > 30 {
+		t.Errorf("it was asked of %d messages", asked)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -14,7 +15,8 @@ import (
 	"ordo/api"
 )
 
-// maxStuck is the most orders that one answer looks at among those that wait.
+// maxStuck is the most orders that one answer looks at among those that wait, and
+// among those that are overdue.
 const maxStuck = 500
 
 // overdueAfter is how long after its deadline an order that is still placed is
@@ -49,10 +51,24 @@ const (
 		INDEXED BY steps_open WHERE order_id < ? AND state IN ('asked', 'undoing')
 			AND NOT (name = 'payment.collect' AND state = 'asked')
 		GROUP BY order_id ORDER BY order_id DESC LIMIT +?`
-	txOverdue = `SELECT id, deadline FROM orders WHERE deadline <= ? AND +state = 'placed'
-		ORDER BY deadline LIMIT +?`
-	txSince = `SELECT n, created FROM orders WHERE n >= ? ORDER BY n LIMIT 1`
-	txLast  = `SELECT coalesce(max(n), 0) FROM orders`
+	// txOverdue walks the orders that are still placed after their deadline, the
+	// longest first, but for those that txOpen has.
+	txOverdue = `SELECT ` + transactionColumns + `, ?1 = '' OR EXISTS (
+			SELECT 1 FROM order_sku k WHERE k.sku = +?1 AND k.n = o.n)
+		FROM orders o WHERE deadline >= ?2 AND deadline <= ?4 AND (deadline > ?2 OR n > ?5)
+			AND +state = 'placed' AND NOT EXISTS (SELECT 1 FROM steps s INDEXED BY steps_open
+				WHERE s.order_id = o.id AND s.state IN ('asked', 'undoing')
+					AND NOT (s.name = 'payment.collect' AND s.state = 'asked'))
+		ORDER BY deadline, n LIMIT +?3`
+	txSince = `SELECT n, created FROM orders WHERE n >= ? AND token NOT GLOB 'lost-*'
+		ORDER BY n LIMIT 1`
+	// txRemade looks up, by their tokens, the orders that were made again: they are
+	// numbered by then, and were created earlier.
+	txRemade = `SELECT ` + transactionColumns + `, ?1 = '' OR EXISTS (
+			SELECT 1 FROM order_sku k WHERE k.sku = +?1 AND k.n = o.n)
+		FROM orders o WHERE token GLOB 'lost-*' AND +n < ?2 AND +n >= ?4 AND created < ?5
+		ORDER BY n DESC LIMIT +?3`
+	txLast = `SELECT coalesce(max(n), 0) FROM orders`
 )
 
 // transactions is a page that is being filled.
@@ -116,6 +132,34 @@ func (p *transactions) full() bool { return len(p.list.Transactions) == p.q.Size
 // errFull ends a reading.
 var errFull = errors.New("the page is full")
 
+// walk takes orders that a query finds, looks at so many, and says where to go on:
+// at the place of the last one, or at start before the first. more is true when
+// there may be others.
+func (p *transactions) walk(most int, start string, place func(*found) string, query string,
+	args ...any) (more bool, err error) {
+	looked := 0
+	err = p.v.Each(func(r actors.Row) error {
+		if p.full() || looked == most {
+			p.list.Next, more = start, true
+			return errFull
+		}
+		f, err := scanFound(r)
+		if err != nil {
+			return err
+		}
+		p.take(&f)
+		start, looked = place(&f), looked+1
+		return nil
+	}, query, args...)
+	if errors.Is(err, errFull) {
+		err = nil
+	}
+	return more, err
+}
+
+// byNumber is the place of an order in a list by the order of submission.
+func byNumber(f *found) string { return strconv.FormatInt(f.n, 10) }
+
 // submitted fills the page by the order of submission. Its cursor is the last
 // number looked at.
 func (p *transactions) submitted() error {
@@ -128,26 +172,15 @@ func (p *transactions) submitted() error {
 		if err != nil {
 			return err
 		}
+		more, err := p.walk(api.MaxExamined, "", byNumber, txRemade, p.q.SKU, before,
+			api.MaxExamined+1, bound, p.q.Before)
+		if more || err != nil {
+			return err
+		}
 		before = min(before, bound)
 	}
 	query, args := p.query(before)
-	last, looked := int64(0), 0
-	err = p.v.Each(func(r actors.Row) error {
-		if p.full() || looked == api.MaxExamined {
-			p.list.Next = strconv.FormatInt(last, 10)
-			return errFull
-		}
-		f, err := scanFound(r)
-		if err != nil {
-			return err
-		}
-		p.take(&f)
-		last, looked = f.n, looked+1
-		return nil
-	}, query, args...)
-	if errors.Is(err, errFull) {
-		err = nil
-	}
+	_, err = p.walk(api.MaxExamined, strconv.FormatInt(before, 10), byNumber, query, args...)
 	return err
 }
 
@@ -166,7 +199,8 @@ func (p *transactions) query(before int64) (query string, args []any) {
 }
 
 // firstSince is the number of the first order that was submitted at a time or
-// after it. Orders are numbered as time goes, so no index is needed.
+// after it, those that were made again aside. The others are numbered as time
+// goes, so no index is needed.
 func firstSince(v *actors.View, at api.Time) (int64, error) {
 	var last int64
 	if err := v.Row(txLast).Scan(&last); err != nil {
@@ -177,10 +211,11 @@ func firstSince(v *actors.View, at api.Time) (int64, error) {
 		mid := lo + (hi-lo)/2
 		var n int64
 		var created api.Time
-		if err := v.Row(txSince, mid).Scan(&n, &created); err != nil {
+		err := v.Row(txSince, mid).Scan(&n, &created)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, err
 		}
-		if created >= at {
+		if err != nil || created >= at {
 			hi = mid
 		} else {
 			lo = n + 1
@@ -189,22 +224,33 @@ func firstSince(v *actors.View, at api.Time) (int64, error) {
 	return lo, nil
 }
 
-// open is an order that waits for an answer, or for the end of its deadline.
-type open struct {
-	id    string
-	since api.Time
-}
+// latePrefix begins the cursor of overdue orders: the deadline and the number of
+// the last one looked at follow.
+const latePrefix = "late:"
 
-// stuck fills the page by order ids, which is the page's cursor.
+// stuck fills the page with orders that wait for an answer, by their ids, which
+// are the page's cursor, and then with those that are overdue.
 func (p *transactions) stuck() error {
-	waiting, err := p.waiting(cmp.Or(p.q.Cursor, "~"))
-	if err != nil {
+	if late, ok := strings.CutPrefix(p.q.Cursor, latePrefix); ok {
+		return p.overdue(late)
+	}
+	more, err := p.unanswered(cmp.Or(p.q.Cursor, "~"))
+	if more || err != nil {
 		return err
 	}
+	return p.overdue("0:0")
+}
+
+// unanswered takes orders before an id that wait for an answer.
+func (p *transactions) unanswered(before string) (more bool, err error) {
+	waiting, err := p.waiting(before)
+	if err != nil {
+		return false, err
+	}
 	for i, w := range waiting {
-		if i > 0 && (p.full() || i >= maxStuck) {
+		if i > 0 && (p.full() || i == maxStuck) {
 			p.list.Next = waiting[i-1].id
-			return nil
+			return true, nil
 		}
 		if p.q.Before > 0 && w.since >= p.q.Before {
 			continue
@@ -214,49 +260,51 @@ func (p *transactions) stuck() error {
 			continue // of before a restore
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		p.take(&f)
 	}
-	return nil
+	return false, nil
 }
 
-// waiting are the orders before an id that wait for an answer, or are overdue: of
-// these the longest, when there are more than maxStuck.
-func (p *transactions) waiting(before string) ([]open, error) {
-	all, err := p.open(txOpen, before, maxStuck+1)
-	if err != nil || p.q.Now == 0 {
-		return all, err
-	}
-	late, err := p.open(txOverdue, p.q.Now.Add(-overdueAfter), maxStuck)
-	return mergeOpen(all, late, before, len(all) > maxStuck), err
+// open is an order that waits for an answer.
+type open struct {
+	id    string
+	since api.Time
 }
 
-// open reads orders with the time since which they wait.
-func (p *transactions) open(query string, from any, limit int) (all []open, err error) {
+// waiting are orders before an id that wait for an answer, and one more than are
+// looked at.
+func (p *transactions) waiting(before string) (all []open, err error) {
 	err = p.v.Each(func(r actors.Row) error {
 		var o open
 		err := r.Scan(&o.id, &o.since)
 		all = append(all, o)
 		return err
-	}, query, from, limit)
+	}, txOpen, before, maxStuck+1)
 	return all, err
 }
 
-// mergeOpen adds overdue orders to those that wait, in the order of the list.
-// When more wait than were read, those beyond come with a later page.
-func mergeOpen(waiting, late []open, before string, more bool) []open {
-	end := ""
-	if more {
-		end = waiting[len(waiting)-1].id
+// overdue takes orders that are still placed after their deadline, from a place in
+// their list on, which is a deadline and a number.
+func (p *transactions) overdue(after string) error {
+	at, n, _ := strings.Cut(after, ":")
+	deadline, errAt := strconv.ParseInt(at, 10, 64)
+	number, errN := strconv.ParseInt(n, 10, 64)
+	if errAt != nil || errN != nil {
+		return invalid("cursor", "must be a next of an earlier page")
 	}
-	for _, o := range late {
-		if o.id < before && o.id > end {
-			waiting = append(waiting, o)
-		}
+	if p.q.Now == 0 {
+		return nil
 	}
-	slices.SortStableFunc(waiting, func(a, b open) int { return strings.Compare(b.id, a.id) })
-	return slices.CompactFunc(waiting, func(a, b open) bool { return a.id == b.id })
+	until := p.q.Now.Add(-overdueAfter)
+	if p.q.Before > 0 {
+		until = min(until, p.q.Before-1)
+	}
+	_, err := p.walk(maxStuck, latePrefix+after, func(f *found) string {
+		return fmt.Sprintf("%s%d:%d", latePrefix, f.Deadline, f.n)
+	}, txOverdue, p.q.SKU, deadline, maxStuck+1, until, number)
+	return err
 }
 
 // retry asks again for what an order waits for: its steps from the first on, and

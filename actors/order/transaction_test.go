@@ -77,9 +77,12 @@ func TestListTransactions(t *testing.T) {
 		for _, m := range c.want {
 			want = append(want, m.Order)
 		}
-		if c.q.Stuck { // by ids, which are those of tokens of one moment here
+		if c.q.Stuck { // by ids, which are those of tokens of one moment here, and then overdue ones
+			late := want[min(len(want), 2):]
+			want = want[:min(len(want), 2)]
 			slices.Sort(want)
 			slices.Reverse(want)
+			want = append(want, late...)
 		}
 		if got := b.listed(c.q); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", c.about, got, want)
@@ -98,6 +101,81 @@ func TestListTransactions(t *testing.T) {
 	if refusal := b.Ask(&api.ListTransactions{Page: api.Page{Cursor: "x"}},
 		&api.TransactionList{}); refusal == nil || refusal.Place != "cursor" {
 		t.Errorf("a bad cursor is answered with %v", refusal)
+	}
+	if refusal := b.Ask(&api.ListTransactions{Page: api.Page{Cursor: "late:1:x"}, Stuck: true,
+		Now: now}, &api.TransactionList{}); refusal == nil || refusal.Place != "cursor" {
+		t.Errorf("a bad cursor of overdue orders is answered with %v", refusal)
+	}
+}
+
+// ACCEPT M7: however many orders are overdue, all of them are listed, each once,
+// and after those with unanswered steps.
+func TestManyOverdue(t *testing.T) {
+	b := newBench(t)
+	const total = 6000
+	b.fill(total)
+	late := b.rows(`SELECT count(*) FROM orders WHERE state = 'placed'`)
+	stuck := b.rows(`SELECT count(*) FROM orders WHERE state = 'pending'`)
+	if late < 1200 {
+		t.Fatalf("only %d are overdue", late)
+	}
+	now := api.TimeOf(b.Now.Add(time.Hour))
+	for _, limit := range []int{0, 7, api.MaxPage} {
+		got := b.listed(api.ListTransactions{Page: api.Page{Limit: limit}, Stuck: true, Now: now})
+		once := slices.Compact(slices.Sorted(slices.Values(got)))
+		if len(got) != stuck+late || len(once) != len(got) {
+			t.Errorf("by %d: %d are listed, %d of them once, want %d", limit, len(got), len(once),
+				stuck+late)
+		}
+	}
+	rare := api.ListTransactions{Stuck: true, Now: now, SKU: "sku-5991"}
+	if got := b.listed(rare); !slices.Equal(got, []string{"ord_00005992"}) {
+		t.Errorf("the last one: %q", got)
+	}
+	fresh := api.ListTransactions{Stuck: true, Now: now, Before: api.TimeOf(b.Now.Add(time.Minute))}
+	if got := b.listed(fresh); len(got) != stuck {
+		t.Errorf("%d are said to wait for as long, want %d", len(got), stuck)
+	}
+}
+
+// Orders that were made again are numbered late, and listed by when they were
+// submitted all the same.
+func TestListOfRemadeOrders(t *testing.T) {
+	b := newBench(t)
+	old := b.placed()
+	remake := func(created time.Time) string {
+		id := api.NewID(api.PrefixOrder)
+		var o api.Order
+		if refusal := b.Ask(&api.GetOrder{ID: old.Order}, &o); refusal != nil {
+			t.Fatal(refusal)
+		}
+		o.ID, o.Created = id, api.TimeOf(created)
+		b.MustEdge("remake-"+id, &api.RemakeOrder{Order: o})
+		return id
+	}
+	start := b.Now
+	b.Advance(time.Hour)
+	// Two in the middle of the numbers, where a search by halves looks first.
+	first, second := remake(start.Add(-time.Hour)), remake(start.Add(30*time.Minute))
+	young := b.draft()
+	b.submit(young)
+	last := remake(start.Add(time.Minute))
+	for name, c := range map[string]struct {
+		before time.Time
+		want   []string
+	}{
+		"long ago":        {start.Add(-30 * time.Minute), []string{first}},
+		"before the half": {start.Add(20 * time.Minute), []string{last, first, old.Order}},
+		"before the last": {start.Add(50 * time.Minute), []string{last, second, first, old.Order}},
+		"all": {b.Now.Add(time.Hour),
+			[]string{last, young.Order, second, first, old.Order}},
+	} {
+		q := api.ListTransactions{Before: api.TimeOf(c.before)}
+		for _, q.Limit = range []int{0, 1} {
+			if got := b.listed(q); !slices.Equal(got, c.want) {
+				t.Errorf("%s, by %d: got %q, want %q", name, q.Limit, got, c.want)
+			}
+		}
 	}
 }
 
@@ -331,7 +409,7 @@ func TestListsDoNotScan(t *testing.T) {
 			plan = append(plan, detail)
 			if strings.HasPrefix(detail, "SCAN") && !strings.Contains(detail, "tally") &&
 				!strings.HasPrefix(detail, "SCAN (") || strings.Contains(detail, "ORDER BY") &&
-				!strings.Contains(name, "tally") && name != "minutes" {
+				!strings.Contains(name, "tally") && name != "minutes" && name != "remade" {
 				t.Errorf("%s: %s", name, detail)
 			}
 		}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"ordo/api"
@@ -19,6 +20,8 @@ type findInput struct {
 // Found are things that a word names; none where nothing is known by it.
 type Found struct {
 	Items []FoundThing `json:"items"`
+	// Missing says who could not be asked.
+	Missing api.MissingList `json:"missing"`
 }
 
 // FoundThing is an order, a user or a SKU. Attempts to pay, refunds and trades
@@ -30,21 +33,35 @@ type FoundThing struct {
 
 // find is row M7: support has a number from a person or a provider, and not what
 // it is. What is looked for by its form comes first.
+//
+// An actor that does not answer makes it fail only where nothing was found.
 func (s *Server) find(ctx context.Context, in *findInput) (*answer[Found], error) {
 	word := strings.TrimSpace(in.Word)
-	out := Found{Items: []FoundThing{}}
+	out := Found{Items: []FoundThing{}, Missing: api.MissingList{}}
+	var away *Problem
 	for _, look := range []func(context.Context, string) (FoundThing, error){
 		s.findByForm, s.findSKU, s.findTrade} {
 		thing, err := look(ctx, word)
 		switch {
 		case is(err, api.CodeNotFound), is(err, api.CodeInvalid):
+		case errors.As(err, &away):
+			out.Missing = append(out.Missing, api.Missing{Part: "items", Why: away.Detail})
 		case err != nil:
 			return nil, err
-		case thing.ID != "":
+		}
+		if thing.ID != "" {
 			out.Items = append(out.Items, thing)
 		}
 	}
+	if len(out.Items) == 0 && away != nil {
+		return nil, away
+	}
 	return &answer[Found]{out}, nil
+}
+
+// findBy asks the actor that knows.
+func (s *Server) findBy(ctx context.Context, q api.Query, into any) error {
+	return named(q.Endpoint().Actor, s.Edge.Ask(ctx, q, into))
 }
 
 // findByForm looks for what the form of a word says that it is.
@@ -56,23 +73,26 @@ func (s *Server) findByForm(ctx context.Context, word string) (FoundThing, error
 	switch prefix {
 	case api.PrefixOrder:
 		var o api.Order
-		err := s.Edge.Ask(ctx, &api.GetOrder{ID: word}, &o)
+		err := s.findBy(ctx, &api.GetOrder{ID: word}, &o)
+		if away := (*Problem)(nil); errors.As(err, &away) && checkOrderID(word) == nil {
+			o.ID = word // others know it, if it is there
+		}
 		return FoundThing{"order", o.ID}, err
 	case api.PrefixPayment:
 		var a api.Attempt
-		err := s.Edge.Ask(ctx, &api.GetAttempt{ID: word}, &a)
+		err := s.findBy(ctx, &api.GetAttempt{ID: word}, &a)
 		return FoundThing{"order", a.Order}, err
 	case api.PrefixRefund:
 		var r api.Refund
-		err := s.Edge.Ask(ctx, &api.GetRefund{ID: word}, &r)
+		err := s.findBy(ctx, &api.GetRefund{ID: word}, &r)
 		return FoundThing{"order", r.Order}, err
 	case api.PrefixUser:
 		var u api.Account
-		err := s.Edge.Ask(ctx, &api.GetUser{ID: word}, &u)
+		err := s.findBy(ctx, &api.GetUser{ID: word}, &u)
 		return FoundThing{"user", u.ID}, err
 	case "@":
 		var u api.Account
-		err := s.Edge.Ask(ctx, &api.GetUser{Email: foldEmail(word)}, &u)
+		err := s.findBy(ctx, &api.GetUser{Email: foldEmail(word)}, &u)
 		return FoundThing{"user", u.ID}, err
 	}
 	return FoundThing{}, nil
@@ -80,7 +100,7 @@ func (s *Server) findByForm(ctx context.Context, word string) (FoundThing, error
 
 func (s *Server) findSKU(ctx context.Context, word string) (found FoundThing, err error) {
 	var list api.SKUList
-	if err := s.Edge.Ask(ctx, &api.GetSKUs{IDs: []string{word}}, &list); err != nil {
+	if err := s.findBy(ctx, &api.GetSKUs{IDs: []string{word}}, &list); err != nil {
 		return found, err
 	}
 	if len(list.SKUs) > 0 {
@@ -91,6 +111,6 @@ func (s *Server) findSKU(ctx context.Context, word string) (found FoundThing, er
 
 func (s *Server) findTrade(ctx context.Context, word string) (FoundThing, error) {
 	var e api.PayLogEntry
-	err := s.Edge.Ask(ctx, &api.FindTrade{Number: word}, &e)
+	err := s.findBy(ctx, &api.FindTrade{Number: word}, &e)
 	return FoundThing{"order", e.Order}, err
 }

@@ -206,10 +206,12 @@ func (s *Server) getOrder(ctx context.Context, in *orderInput) (
 
 func checkOrderID(id string) error {
 	if _, err := api.ParseID(api.PrefixOrder, id); err != nil {
-		return api.Refuse(api.CodeNotFound, "there is no such order")
+		return noOrder()
 	}
 	return nil
 }
+
+func noOrder() error { return api.Refuse(api.CodeNotFound, "there is no such order") }
 
 type cancelInput struct {
 	ID   string `path:"id" maxLength:"64"`

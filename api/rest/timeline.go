@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,12 +30,18 @@ const (
 // Timeline is all that is known of an order, with personal data masked. Row M7.
 type Timeline struct {
 	Order api.Order `json:"order"`
-	User  string    `json:"user"`
+	// Told is when the journal was told that the order is so, while the order actor
+	// does not answer; 0 for how it is now.
+	Told api.Time `json:"told,omitzero"`
+	User string   `json:"user"`
 	// Why says why the order is stuck, or what it waits for, the most likely
 	// cause first; empty when nothing is open.
 	Why []Cause `json:"why"`
 	// Steps are in the order in which they began.
-	Steps    []TimelineStep     `json:"steps"`
+	Steps []TimelineStep `json:"steps"`
+	// Found are the steps as participants have them, while the order actor does not
+	// answer.
+	Found    []api.FoundStep    `json:"found"`
 	Refunds  []api.Refund       `json:"refunds"`
 	Attempts []api.Attempt      `json:"attempts"`
 	Events   []api.JournalEntry `json:"events"`
@@ -44,7 +51,10 @@ type Timeline struct {
 	Letters  []TimelineLetter  `json:"letters"`
 	// Commands show the same with the nats command line.
 	Commands []string `json:"commands"`
-	// Notes say what is not known, and why.
+	// Missing are the parts that are not known, or not all, because who has them
+	// does not answer.
+	Missing api.MissingList `json:"missing"`
+	// Notes say what else is not known, and why.
 	Notes []string `json:"notes"`
 }
 
@@ -70,8 +80,10 @@ type TimelineMessage struct {
 	Cause string          `json:"cause,omitempty"`
 	At    api.Time        `json:"at"`
 	Body  json.RawMessage `json:"body"`
-	// Handled is true once the actor has committed it.
-	Handled bool `json:"handled"`
+	// Handled is true once the actor has committed it; where Unknown says why, it
+	// is not known.
+	Handled bool   `json:"handled"`
+	Unknown string `json:"unknown,omitempty"`
 	// Outcome is what an edge was answered, Dead the dead letter it became.
 	Outcome string `json:"outcome,omitempty"`
 	Dead    string `json:"dead,omitempty"`
@@ -89,27 +101,6 @@ type TimelineLetter struct {
 	api.Letter
 }
 
-// gathered is what the actors answered about an order.
-type gathered struct {
-	order    api.Order
-	steps    api.StepList
-	refunds  api.RefundList
-	payment  api.Payment
-	events   api.Journal
-	statuses map[string]*api.ActorStatus
-	letters  map[string][]api.Letter
-	effects  map[string][]api.EffectView
-
-	mu    sync.Mutex
-	notes []string
-}
-
-func (g *gathered) note(format string, args ...any) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.notes = append(g.notes, fmt.Sprintf(format, args...))
-}
-
 // getTransaction is row M7.
 func (s *Server) getTransaction(ctx context.Context, in *struct {
 	ID string `path:"id" maxLength:"64"`
@@ -117,163 +108,42 @@ func (s *Server) getTransaction(ctx context.Context, in *struct {
 	if err := checkOrderID(in.ID); err != nil {
 		return nil, err
 	}
-	g := &gathered{statuses: map[string]*api.ActorStatus{}, letters: map[string][]api.Letter{},
-		effects: map[string][]api.EffectView{}}
-	if err := s.Edge.Ask(ctx, &api.GetOrder{ID: in.ID}, &g.order); err != nil {
-		return nil, err
+	g := &gathered{id: in.ID}
+	within(ctx, actorLimit, func(ctx context.Context) { s.gather(ctx, g) })
+	if g.order.ID == "" {
+		if g.missing.Unknown("order") == "" {
+			return nil, noOrder()
+		}
+		var err error
+		within(ctx, moreLimit, func(ctx context.Context) { err = s.gatherElsewhere(ctx, g) })
+		if err != nil {
+			return nil, err
+		}
 	}
-	limited, cancel := context.WithTimeout(ctx, actorLimit)
-	defer cancel()
-	s.gather(limited, g, in.ID)
-	s.gatherNotices(limited, g)
-	found, notes := history.Live(limited, s.Edge, g.names(), g.clues())
+	within(ctx, moreLimit, func(ctx context.Context) { s.gatherNotices(ctx, g) })
+	var found []*history.Message
+	var notes []string
+	within(ctx, moreLimit, func(ctx context.Context) {
+		found, notes = history.Live(ctx, s.Edge, &history.Sought{Names: g.names(), Clues: g.clues(),
+			Asked: s.askedAt})
+	})
 	g.notes = append(g.notes, notes...)
+	var messages []TimelineMessage
+	within(ctx, moreLimit, func(ctx context.Context) { messages = s.messages(ctx, g, found) })
 	t := g.timeline()
-	t.Messages = s.messages(limited, g, found)
-	t.Commands = commands(in.ID, t.Messages)
+	t.Messages, t.Commands = messages, commands(in.ID, messages)
 	t.Why = g.why(api.TimeOf(time.Now()))
 	return &answer[Timeline]{t}, nil
 }
 
-// gather asks all actors side by side. What can't be asked is a note.
-func (s *Server) gather(ctx context.Context, g *gathered, order string) {
-	var wg sync.WaitGroup
-	ask := func(what string, q api.Query, into any) {
-		wg.Go(func() {
-			if err := s.Edge.Ask(ctx, q, into); err != nil && !is(err, api.CodeNotFound) {
-				g.note("%s can't be asked for: %v", what, err)
-			}
-		})
-	}
-	page := api.Page{Limit: api.MaxPage}
-	ask("steps", &api.GetSteps{Order: order}, &g.steps)
-	ask("refunds", &api.ListRefunds{Page: page, Order: order}, &g.refunds)
-	ask("the payment", &api.GetPayment{Order: order}, &g.payment)
-	ask("the journal", &api.ListJournal{Page: page, Order: order}, &g.events)
-	for _, actor := range bus.ActorNames() {
-		wg.Go(func() { s.gatherActor(ctx, g, actor, order) })
-	}
-	wg.Wait()
-	if g.events.Next != "" || g.refunds.Next != "" {
-		g.note("only the first %d events and the last %d refunds are shown", api.MaxPage,
-			api.MaxPage)
-	}
-}
-
-// gatherNotices adds the dead letters of what a gateway said: it names attempts and
-// refunds, and not the order.
-func (s *Server) gatherNotices(ctx context.Context, g *gathered) {
-	const actor = "payment"
-	if g.statuses[actor].Dead == 0 {
-		return
-	}
-	names := g.names()[1:]
-	for _, name := range names[:min(len(names), maxNames)] {
-		var more api.LetterList
-		if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointDead},
-			&api.ListLetters{State: "open", Contains: name}, &more); err != nil {
-			g.note("dead letters about %s are not known: %v", name, err)
-			return
-		}
-		for _, l := range more.Letters {
-			if !slices.ContainsFunc(g.letters[actor],
-				func(k api.Letter) bool { return k.N == l.N }) {
-				g.letters[actor] = append(g.letters[actor], l)
-			}
-		}
-	}
-}
-
-// gatherActor asks one actor how it is, and for its effects and dead letters.
-func (s *Server) gatherActor(ctx context.Context, g *gathered, actor, order string) {
-	status := &api.ActorStatus{}
-	var letters api.LetterList
-	var effects api.EffectList
-	to := func(verb string) api.Route { return api.Route{Actor: actor, Verb: verb} }
-	err := s.Edge.AskActor(ctx, to(api.EndpointStatus), nil, status)
-	if err != nil {
-		status = &api.ActorStatus{Actor: actor, Fault: noAnswer, Lag: -1}
-		g.note("%s does not answer: its dead letters and effects are not known", actor)
-	} else {
-		err = s.Edge.AskActor(ctx, to(api.EndpointDead),
-			&api.ListLetters{Contains: order}, &letters)
-		if err == nil {
-			err = s.Edge.AskActor(ctx, to(api.EndpointEffects), &api.ListEffects{Order: order},
-				&effects)
-		}
-		if err != nil {
-			g.note("dead letters and effects of %s are not known: %v", actor, err)
-		}
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.statuses[actor], g.letters[actor], g.effects[actor] = status, letters.Letters, effects.Effects
-}
-
-// names are the ids that messages about the order have in them.
-func (g *gathered) names() []string {
-	all := []string{g.order.ID}
-	for _, a := range g.payment.Attempts {
-		all = append(all, a.ID)
-	}
-	for i := range g.refunds.Refunds {
-		all = append(all, g.refunds.Refunds[i].ID)
-	}
-	return all
-}
-
-// clues are the times at which the actors handled messages about the order: that
-// of a message in its stream is what its handler was told to be now.
-func (g *gathered) clues() (all []history.Clue) {
-	at := func(actor string, times ...api.Time) {
-		for _, t := range times {
-			all = append(all, history.Clue{Actor: actor, At: t})
-		}
-	}
-	at("order", g.order.Created, g.order.Decided, g.order.ClosedAt)
-	for i := range g.steps.Steps {
-		st := &g.steps.Steps[i]
-		at("order", st.AskedAt, st.UndoAt, st.AnsweredAt)
-		all = append(all, asking(st)...)
-	}
-	for i := range g.refunds.Refunds {
-		r := &g.refunds.Refunds[i]
-		at("order", r.Asked, r.Decided, r.Ended)
-	}
-	for _, a := range g.payment.Attempts {
-		at("payment", a.OpenedAt)
-		all = append(all, history.Clue{Actor: "payment", At: a.PaidAt, Verb: "trade"})
-	}
-	for i := range g.events.Entries {
-		at("journal", g.events.Entries[i].At)
-	}
-	for _, actor := range bus.ActorNames() {
-		for i := range g.letters[actor] {
-			at(actor, g.letters[actor][i].At)
-		}
-		for _, f := range g.effects[actor] {
-			if f.State == "closed" || f.FailedAt > 0 {
-				all = append(all, history.Clue{Actor: actor, At: f.At, Verb: api.VerbOutcome})
-			}
-		}
-	}
-	return all
-}
-
-// asking are the clues to a step's message to its participant, and to that of its
-// undo.
-func asking(st *api.StepView) []history.Clue {
-	actor, verb, _ := strings.Cut(st.Name, ".")
-	all := []history.Clue{{Actor: actor, At: st.AskedAt, Verb: verb}}
-	if st.UndoAt > 0 {
-		all = append(all, history.Clue{Actor: actor, At: st.UndoAt, Verb: st.Verb})
-	}
-	return all
-}
-
 // timeline puts together what the actors said.
 func (g *gathered) timeline() Timeline {
-	t := Timeline{User: g.order.User, Order: masked(g.order), Steps: []TimelineStep{},
+	slices.SortFunc(g.missing, func(a, b api.Missing) int {
+		return cmp.Or(strings.Compare(a.Actor, b.Actor), strings.Compare(a.Part, b.Part))
+	})
+	t := Timeline{User: g.order.User, Order: masked(g.order), Told: g.told,
+		Steps: []TimelineStep{}, Found: append([]api.FoundStep{}, g.found...),
+		Missing:  append(api.MissingList{}, slices.Compact(g.missing)...),
 		Refunds:  masked(append([]api.Refund{}, g.refunds.Refunds...)),
 		Attempts: masked(append([]api.Attempt{}, g.payment.Attempts...)),
 		Events:   shownEvents(g.events.Entries),
@@ -316,10 +186,12 @@ func (g *gathered) openEffect(actor string) (next *api.EffectView) {
 // messages tells what became of messages.
 func (s *Server) messages(ctx context.Context, g *gathered, found []*history.Message) (
 	all []TimelineMessage) {
-	all = []TimelineMessage{}
+	all = make([]TimelineMessage, len(found))
 	asked := 0
-	for _, m := range found {
-		t := TimelineMessage{Actor: m.Actor, From: m.From, Stream: m.Stream, Seq: m.Seq,
+	var wg sync.WaitGroup
+	for i, m := range found {
+		t := &all[i]
+		*t = TimelineMessage{Actor: m.Actor, From: m.From, Stream: m.Stream, Seq: m.Seq,
 			Subject: m.Subject, ID: api.MaskText(m.ID), Cause: api.MaskText(m.Cause), At: m.At,
 			Body: shownBody(m.Body), Handled: m.At <= g.statuses[m.Actor].Now}
 		for _, l := range g.letters[m.Actor] {
@@ -327,12 +199,17 @@ func (s *Server) messages(ctx context.Context, g *gathered, found []*history.Mes
 				t.Dead = fmt.Sprintf("%d, %s: %s", l.N, l.State, api.MaskText(firstLine(l.Error)))
 			}
 		}
+		if g.statuses[m.Actor].Fault == noAnswer {
+			lack := away("messages", m.Actor)
+			t.Unknown, g.missing = lack.Why, append(g.missing, lack)
+			continue
+		}
 		if m.From == "edge" && asked < maxOutcomes {
 			asked++
-			t.Outcome = s.outcome(ctx, m)
+			wg.Go(func() { t.Outcome = s.outcome(ctx, m) })
 		}
-		all = append(all, t)
 	}
+	wg.Wait()
 	return all
 }
 
@@ -343,6 +220,8 @@ func (s *Server) outcome(ctx context.Context, m *history.Message) string {
 	err := s.Edge.AskActor(ctx, api.Route{Actor: m.Actor, Verb: api.EndpointResult},
 		&api.GetResult{ID: m.ID}, &r)
 	switch {
+	case is(err, api.CodeUnavailable):
+		return "unknown: " + m.Actor + " " + noAnswer
 	case err != nil:
 		return ""
 	case r.Refusal != nil:

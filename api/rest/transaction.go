@@ -3,6 +3,7 @@ package rest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,8 +17,6 @@ import (
 
 // Limits of what looks after transactions.
 const (
-	// actorLimit is how long an actor may take to answer for a page.
-	actorLimit = 2 * time.Second
 	// maxRetried is the most dead letters of an actor that one retry takes on.
 	maxRetried = 50
 	// settlePause is the time between the two readings of a settling.
@@ -76,6 +75,8 @@ type Retried struct {
 	// failed again.
 	Letters int `json:"letters"`
 	Open    int `json:"open"`
+	// Missing are the actors whose dead letters could not be asked for.
+	Missing api.MissingList `json:"missing"`
 }
 
 // retryTransaction has the order's dead letters handled again, and then its steps.
@@ -85,7 +86,7 @@ func (s *Server) retryTransaction(ctx context.Context, in *interveneInput) (
 		return nil, err
 	}
 	by := callerOf(ctx).User
-	out := Retried{Steps: []string{}}
+	out := Retried{Steps: []string{}, Missing: api.MissingList{}}
 	err := s.retryLetters(ctx, in, &out)
 	if err == nil {
 		var asked api.Retried
@@ -114,6 +115,10 @@ var ofPeople = map[string]bool{"submit": true, "cancel": true, "open": true,
 func (s *Server) retryLetters(ctx context.Context, in *interveneInput, out *Retried) error {
 	for _, actor := range bus.ActorNames() {
 		letters, err := s.openLetters(ctx, actor, in.ID)
+		if is(err, api.CodeUnavailable) {
+			out.Missing = append(out.Missing, away("letters", actor))
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -136,7 +141,7 @@ func (s *Server) retryLetters(ctx context.Context, in *interveneInput, out *Retr
 }
 
 // openLetters are an actor's open dead letters about an order as they came, those
-// of its attempts to pay included. One that does not answer has none to handle.
+// of its attempts to pay included.
 func (s *Server) openLetters(ctx context.Context, actor, order string) ([]api.Letter, error) {
 	names := []string{order}
 	if actor == "payment" {
@@ -153,9 +158,6 @@ func (s *Server) openLetters(ctx context.Context, actor, order string) ([]api.Le
 		err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointDead},
 			&api.ListLetters{Page: api.Page{Limit: maxRetried}, State: "open", Contains: name},
 			&list)
-		if is(err, api.CodeUnavailable) {
-			return nil, nil
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -240,11 +242,11 @@ func (s *Server) differences(ctx context.Context, order string) (state string,
 	switch {
 	case is(err, api.CodeNotFound):
 	case err != nil:
-		return "", nil, err
+		return "", nil, named("order", err)
 	default:
 		state = o.State
 		if err := s.Edge.Ask(ctx, &api.GetSteps{Order: order}, &own); err != nil {
-			return "", nil, err
+			return "", nil, named("order", err)
 		}
 	}
 	var found []api.FoundStep
@@ -252,12 +254,12 @@ func (s *Server) differences(ctx context.Context, order string) (state string,
 		var list api.FoundList
 		if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointKnown},
 			&api.GetSteps{Order: order}, &list); err != nil {
-			return "", nil, err
+			return "", nil, named(actor, err)
 		}
 		found = append(found, list.Found...)
 	}
 	if state == "" && len(found) == 0 {
-		return "", nil, api.Refuse(api.CodeNotFound, "there is no such order")
+		return "", nil, noOrder()
 	}
 	return state, settle.Compare(own.Steps, found), nil
 }
@@ -268,17 +270,18 @@ type Overview struct {
 	// Orders are counted by state now, and by the minute in which they came into
 	// it.
 	Orders api.Tally `json:"orders"`
-	// Actors are all, those that do not answer as well.
+	// Actors are all. What is not known of those that do not answer is -1.
 	Actors []api.ActorStatus `json:"actors"`
 	Timers Timers            `json:"timers"`
 	// Streams are those of the table, with what waits in them.
 	Streams []bus.StreamState `json:"streams"`
 	// Audit is what /readyz shows of the standing audit; null without one.
 	Audit any `json:"audit"`
-	// Dead counts the open dead letters of all actors.
+	// Dead counts the open dead letters of the actors that answer.
 	Dead int64 `json:"dead"`
-	// Notes say what is not known.
-	Notes []string `json:"notes"`
+	// Missing are the parts that are not known, or not all; Notes say it for people.
+	Missing api.MissingList `json:"missing"`
+	Notes   []string        `json:"notes"`
 }
 
 // Timers counts the timers that wait.
@@ -293,8 +296,9 @@ type overviewInput struct {
 func (s *Server) getOverview(ctx context.Context, in *overviewInput) (*answer[Overview], error) {
 	ctx, cancel := context.WithTimeout(ctx, actorLimit)
 	defer cancel()
-	out := Overview{At: api.TimeOf(time.Now()), Notes: []string{}, Orders: api.Tally{
-		States: map[string]int64{}, Minutes: []api.TallyMinute{}}, Streams: []bus.StreamState{}}
+	out := Overview{At: api.TimeOf(time.Now()), Streams: []bus.StreamState{}, Orders: api.Tally{
+		States: map[string]int64{}, Minutes: []api.TallyMinute{}}, Missing: api.MissingList{},
+		Notes: []string{}}
 	var wg sync.WaitGroup
 	wg.Go(func() { out.Actors = s.actorStatuses(ctx) })
 	var counts, streams error
@@ -310,21 +314,37 @@ func (s *Server) getOverview(ctx context.Context, in *overviewInput) (*answer[Ov
 	if s.Audit != nil {
 		out.Audit = s.Audit()
 	}
+	out.sum(counts, streams)
+	return &answer[Overview]{out}, nil
+}
+
+// sum adds up what was answered, and says what was not, because of the faults of
+// counting orders and of reading streams.
+func (o *Overview) sum(counts, streams error) {
 	if counts != nil {
-		out.Notes = append(out.Notes, "orders are not counted: "+counts.Error())
+		o.Missing = append(o.Missing, lacking("orders", "order", counts))
 	}
-	if streams != nil {
-		out.Notes = append(out.Notes, "not all streams are known: "+streams.Error())
-	}
-	for _, a := range out.Actors {
-		out.Dead += a.Dead
-	}
-	for _, st := range out.Streams {
-		if st.Name == bus.StreamTimers {
-			out.Timers.Pending = st.Lag
+	for i := range o.Actors {
+		a := &o.Actors[i]
+		o.Dead += max(a.Dead, 0)
+		if a.Fault == noAnswer {
+			o.Missing = append(o.Missing, away("dead", a.Actor))
 		}
 	}
-	return &answer[Overview]{out}, nil
+	timers := slices.IndexFunc(o.Streams, func(st bus.StreamState) bool {
+		return st.Name == bus.StreamTimers
+	})
+	if timers >= 0 {
+		o.Timers.Pending = o.Streams[timers].Lag
+	} else {
+		o.Missing = append(o.Missing, api.Missing{Part: "timers", Why: "its stream can't be read"})
+	}
+	if streams != nil {
+		o.Missing = append(o.Missing, api.Missing{Part: "streams", Why: fmt.Sprintf(
+			"%d streams can't be read: %s", len(bus.Streams())-len(o.Streams),
+			firstLine(streams.Error()))})
+	}
+	o.Notes = append(o.Notes, o.Missing.Lines()...)
 }
 
 // actorStatuses asks all actors side by side how they are.
@@ -334,14 +354,22 @@ func (s *Server) actorStatuses(ctx context.Context) []api.ActorStatus {
 	var wg sync.WaitGroup
 	for i, name := range names {
 		wg.Go(func() {
-			if err := s.Edge.AskActor(ctx, api.Route{Actor: name, Verb: api.EndpointStatus}, nil,
-				&all[i]); err != nil {
-				all[i] = api.ActorStatus{Actor: name, Fault: noAnswer, Lag: -1}
-			}
+			all[i] = s.statusOf(ctx, name)
 		})
 	}
 	wg.Wait()
 	return all
+}
+
+// statusOf asks an actor how it is. What is not known of one that does not answer
+// is -1.
+func (s *Server) statusOf(ctx context.Context, actor string) (a api.ActorStatus) {
+	if err := s.Edge.AskActor(ctx, api.Route{Actor: actor, Verb: api.EndpointStatus}, nil,
+		&a); err != nil {
+		a = api.ActorStatus{Actor: actor, Fault: noAnswer, Lag: -1, Unconfirmed: -1, Dead: -1,
+			Effects: -1, Incidents: -1, Messages: -1}
+	}
+	return a
 }
 
 // noAnswer is the fault of an actor that is not there, or does not answer in

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"ordo/actors/goods"
 	"ordo/api"
+	"ordo/api/rest"
 	"ordo/bus"
 )
 
@@ -30,17 +32,35 @@ func BenchmarkTimeline(b *testing.B) {
 		{"stuck", "/admin/v1/transactions?stuck=true&older=60"},
 		{"overview", "/admin/v1/overview"},
 	} {
-		r := s.settledOrOther(c.path)
-		if len(r.body) < 8000 {
-			b.Logf("%s", r.body) // with -v: what was found, and what was not
-		}
-		b.Run(c.name, func(b *testing.B) {
-			for b.Loop() {
-				s.admin("GET", c.path, nil).want(200)
-			}
-			b.ReportMetric(float64(len(r.body)), "bytes")
-		})
+		s.measure(b, c.name, c.path)
 	}
+	// All at once, while their participant is away: what is asked of it is far behind
+	// what asked for it, since the order actor is busy.
+	s.stop("goods")
+	ids = s.floodMany(total, min(total, 5000))
+	for _, c := range []struct{ name, path string }{
+		{"timeline-stuck", "/admin/v1/transactions/" + ids[len(ids)/2]},
+		{"timeline-stuck-last", "/admin/v1/transactions/" + ids[len(ids)-1]},
+		{"list-stuck", "/admin/v1/transactions?stuck=true&limit=200"},
+	} {
+		s.measure(b, c.name, c.path)
+	}
+	s.start(goods.Spec())
+	s.caughtUp()
+	s.measure(b, "timeline-was-stuck", "/admin/v1/transactions/"+ids[len(ids)/2])
+}
+
+func (s *shop) measure(b *testing.B, name, path string) {
+	r := s.settledOrOther(path)
+	if len(r.body) < 8000 {
+		b.Logf("%s", r.body) // with -v: what was found, and what was not
+	}
+	b.Run(name, func(b *testing.B) {
+		for b.Loop() {
+			s.admin("GET", path, nil).want(200)
+		}
+		b.ReportMetric(float64(len(r.body)), "bytes")
+	})
 }
 
 // settledOrOther answers a path once nothing is behind.
@@ -49,50 +69,76 @@ func (s *shop) settledOrOther(path string) *reply {
 	return s.until(func() *reply { return s.admin("GET", path, nil) }, 200)
 }
 
-// submitMany submits orders of one mug each, past the edge's checkouts.
+// submission is the n-th order of one mug, past the edge's checkouts.
+func (s *shop) submission(n int) *api.SubmitOrder {
+	s.t.Helper()
+	token := api.DeriveID(api.PrefixCheckout, time.Unix(1_700_000_000+int64(n), 0), fmt.Sprint(n))
+	order, err := api.OrderID(token)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &api.SubmitOrder{Order: order, Token: token, User: fmt.Sprint("usr_", n),
+		BodyHash: fmt.Sprintf("%064d", n),
+		Lines:    []api.ReserveLine{{SKU: "mug", Quantity: 1, Price: gbp(1000)}},
+		Address: api.Address{Name: "Ann", Phone: "0123", Lines: []string{"1 High St"},
+			City: "York", Country: "GB"}, Balance: gbp(0), Total: gbp(1000),
+		PayMethod: api.PayAlipay, Channel: api.ChannelWeb}
+}
+
+// submitMany submits orders, and waits until nothing is behind.
 func (s *shop) submitMany(total int) []string {
 	s.t.Helper()
 	ids := make([]string, total)
 	var wg sync.WaitGroup
-	next := make(chan int)
+	next := make(chan *api.SubmitOrder)
 	for range 64 {
 		wg.Go(func() {
-			for i := range next {
-				token := api.DeriveID(api.PrefixCheckout, time.Unix(1_700_000_000+int64(i), 0),
-					fmt.Sprint(i))
-				order, err := api.OrderID(token)
-				if err != nil {
+			for m := range next {
+				if err := s.edge.Do(s.t.Context(), "submit-"+m.Order, m, nil); err != nil {
 					s.t.Error(err)
-					return
-				}
-				ids[i] = order
-				if err := s.edge.Do(s.t.Context(), "submit-"+order, &api.SubmitOrder{Order: order,
-					Token: token, User: fmt.Sprint("usr_", i), BodyHash: fmt.Sprintf("%064d", i),
-					Lines: []api.ReserveLine{{SKU: "mug", Quantity: 1, Price: gbp(1000)}},
-					Address: api.Address{Name: "Ann", Phone: "0123", Lines: []string{"1 High St"},
-						City: "York", Country: "GB"}, Balance: gbp(0), Total: gbp(1000),
-					PayMethod: api.PayAlipay, Channel: api.ChannelWeb}, nil); err != nil {
-					s.t.Error(err)
-					return
 				}
 			}
 		})
 	}
 	for i := range total {
-		next <- i
+		m := s.submission(i)
+		ids[i] = m.Order
+		next <- m
 	}
 	close(next)
 	wg.Wait()
+	s.caughtUp()
+	return ids
+}
+
+// floodMany publishes submits without waiting for an answer, from a number on, and
+// waits until the order actor has handled them.
+func (s *shop) floodMany(from, n int) []string {
+	s.t.Helper()
+	ids := make([]string, n)
+	for i := range n {
+		m := s.submission(from + i)
+		ids[i] = m.Order
+		if _, err := bus.Publish(s.js, bus.MailboxSubject("order", "submit"), "submit-"+m.Order, nil,
+			api.Raw(m)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	<-s.js.PublishAsyncComplete()
+	s.until(func() *reply { return s.admin("GET", "/admin/v1/transactions/"+ids[n-1], nil) }, 200)
+	return ids
+}
+
+// caughtUp waits until no actor is behind.
+func (s *shop) caughtUp() {
+	s.t.Helper()
 	s.until(func() *reply {
-		r := s.admin("GET", "/admin/v1/transactions/"+ids[total-1], nil)
-		for _, a := range bus.ActorNames() {
-			var st api.ActorStatus
-			if err := s.edge.AskActor(s.t.Context(), api.Route{Actor: a, Verb: api.EndpointStatus}, nil,
-				&st); err != nil || st.Lag > 0 || st.Unconfirmed > 0 {
+		r := s.admin("GET", "/admin/v1/overview", nil)
+		for _, a := range decode[rest.Overview](r).Actors {
+			if !a.Ready || a.Lag != 0 || a.Unconfirmed != 0 {
 				r.status = 0
 			}
 		}
 		return r
 	}, 200)
-	return ids
 }

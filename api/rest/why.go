@@ -16,6 +16,8 @@ const waitsOverdue = time.Minute
 // Cause is a reason why an order does not go on.
 type Cause struct {
 	Text string `json:"text"`
+	// Do says what helps; empty where nothing is wrong.
+	Do string `json:"do,omitempty"`
 	// Actor is whose it is, Since when it began.
 	Actor string   `json:"actor"`
 	Since api.Time `json:"since"`
@@ -28,9 +30,22 @@ type causes struct {
 	all []Cause
 }
 
-func (c *causes) add(actor string, since api.Time, format string, args ...any) {
-	c.all = append(c.all, Cause{api.MaskText(fmt.Sprintf(format, args...)), actor, since})
+// add adds a reason, and answers it for what helps.
+func (c *causes) add(actor string, since api.Time, format string, args ...any) *Cause {
+	c.all = append(c.all, Cause{Text: api.MaskText(fmt.Sprintf(format, args...)), Actor: actor,
+		Since: since})
+	return &c.all[len(c.all)-1]
 }
+
+// What helps.
+const (
+	doStart  = "start it, then the order goes on by itself; its log and /readyz say what is wrong"
+	doMend   = "see to what the error says, then retry, which has it handled again"
+	doRepair = "stop the shop and run ordo repair"
+	doCall   = "see to the provider and its keys; it is tried again by itself"
+	doWait   = "wait, it goes on by itself; see to the disk when the number grows"
+	doAsk    = "wait a moment, then retry, and then settle"
+)
 
 // why says what keeps the order from going on: a dead letter of its own; for each
 // step that is not answered what is known to be wrong on its way; what it waits
@@ -41,9 +56,15 @@ func (g *gathered) why(now api.Time) []Cause {
 		for _, l := range g.letters[actor] {
 			if l.State == "open" {
 				c.add(actor, l.At, "%s could not handle %s: %s; it is dead letter %d", actor,
-					verbOf(l.Subject), firstLine(l.Error), l.N)
+					verbOf(l.Subject), firstLine(l.Error), l.N).Do = doMend
 			}
 		}
+	}
+	if g.missing.Unknown("order") != "" {
+		c.add("order", 0, "the order actor does not answer, so what the order waits for is not "+
+			"known").Do = doStart
+		c.effects()
+		return c.all
 	}
 	c.faults()
 	c.effects()
@@ -103,19 +124,20 @@ func (c *causes) faults() {
 		participant := c.g.statuses[actor]
 		if why := owner.Stopped[bus.Address(actor)]; why != "" {
 			c.add(actor, st.Since(), "%s; nothing is sent from order to %s any more: %s", text,
-				actor, why)
+				actor, why).Do = doRepair
 		}
 		if why := participant.Stopped[bus.Address("order")]; why != "" {
 			c.add(actor, st.Since(), "%s; nothing is sent from %s to order any more: %s", text,
-				actor, why)
+				actor, why).Do = doRepair
 		}
 		for _, a := range []*api.ActorStatus{participant, owner} {
 			switch {
 			case a.Fault == noAnswer:
-				c.add(a.Actor, st.Since(), "%s; the %s actor does not answer", text, a.Actor)
+				c.add(a.Actor, st.Since(), "%s; the %s actor does not answer", text,
+					a.Actor).Do = doStart
 			case !a.Ready:
 				c.add(a.Actor, st.Since(), "%s; the %s actor is not ready: %s", text, a.Actor,
-					a.Fault)
+					a.Fault).Do = doStart
 			}
 		}
 	})
@@ -151,11 +173,11 @@ func (c *causes) effects() {
 			case f.State != "open":
 			case f.Error != "":
 				c.add(actor, f.At, "%s has failed %d times, last %s ago: %s; the next try is at %s",
-					f.Name, f.Attempts, c.ago(f.FailedAt), f.Error, clock(f.NextTry))
+					f.Name, f.Attempts, c.ago(f.FailedAt), f.Error, clock(f.NextTry)).Do = doCall
 			case time.Duration(c.now-f.At) > bus.EffectTimeout:
 				c.add(actor, f.At,
 					"%s was begun %s ago and nothing has come of it; the next try is "+
-						"at %s", f.Name, c.ago(f.At), clock(f.NextTry))
+						"at %s", f.Name, c.ago(f.At), clock(f.NextTry)).Do = doCall
 			}
 		}
 	}
@@ -169,7 +191,7 @@ func (c *causes) lags() {
 			if a.Lag > 0 && a.Ready {
 				c.add(name, st.Since(),
 					"%s; %d messages wait in the mailbox of %s, which has handled "+
-						"those until %s", text, a.Lag, name, clock(a.Now))
+						"those until %s", text, a.Lag, name, clock(a.Now)).Do = doWait
 			}
 		}
 	})
@@ -189,10 +211,14 @@ func (c *causes) waits() {
 	if wrong {
 		return
 	}
+	calm := "nothing is known to be wrong"
+	if len(c.g.missing) > 0 {
+		calm += ", but not all is known"
+	}
 	c.open(func(st *api.StepView, actor, text string) {
 		if c.waitsForPayment(st) {
 			return
 		}
-		c.add(actor, st.Since(), "%s and is not answered yet; nothing is known to be wrong", text)
+		c.add(actor, st.Since(), "%s and is not answered yet; %s", text, calm).Do = doAsk
 	})
 }

@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -130,6 +131,10 @@ func TestWhy(t *testing.T) {
 		for i := range got {
 			if got[i].Text != c.want[i] || got[i].Actor == "" {
 				t.Errorf("%s: got %+v, want %q", name, got[i], c.want[i])
+			}
+			calm := strings.HasPrefix(c.want[i], "it ") || strings.HasPrefix(c.want[i], "refund ")
+			if calm != (got[i].Do == "") {
+				t.Errorf("%s: to do %q because of %q", name, got[i].Do, c.want[i])
 			}
 		}
 	}

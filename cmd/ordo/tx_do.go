@@ -56,6 +56,9 @@ func (c *TxRetryCmd) Run(ctx context.Context, t *terminal) error {
 	if out.Open > 0 {
 		text += fmt.Sprintf(", %d failed again and stay open", out.Open)
 	}
+	if missing := out.Missing.Unknown("letters"); missing != "" {
+		text += "; other dead letters are " + missing
+	}
 	if err := c.say(t, &out, text); err != nil || out.Open == 0 {
 		return err
 	}

@@ -18,6 +18,10 @@ import (
 	"ordo/stores"
 )
 
+// overdueAfter is how long after its deadline an order that is still placed is
+// stuck, as a running shop has it.
+const overdueAfter = time.Minute
+
 // TxLsCmd lists orders, of a running shop or from the order actor's file, which
 // may be in use.
 type TxLsCmd struct {
@@ -25,7 +29,7 @@ type TxLsCmd struct {
 	State string        `help:"Those in this state; all for all." enum:"pending,placed,paid,refused,closing,cancelled,all" default:"all"`
 	User  string        `help:"Those of this user." placeholder:"USER"`
 	SKU   string        `name:"sku" help:"Those with this SKU." placeholder:"SKU"`
-	Stuck bool          `help:"Those with a step that was asked for and is not answered."`
+	Stuck bool          `help:"Those with a step that was asked for and is not answered, and those overdue."`
 	Older time.Duration `help:"Those that were submitted, or with --stuck asked for, so long ago." default:"0s"`
 	Limit int           `help:"Most orders." default:"50"`
 	JSON  bool          `name:"json" help:"Print a line of JSON for each order."`
@@ -126,12 +130,14 @@ func (c *TxLsCmd) read(ctx context.Context) (all []api.Transaction, err error) {
 				FILTER (WHERE s.name IS NOT NULL)
 		FROM orders o LEFT JOIN steps s ON s.order_id = o.id AND s.state IN ('asked', 'undoing')
 			AND NOT (?2 AND s.name = 'payment.collect' AND o.state = 'placed')
-		WHERE (?1 = 'all' OR o.state = ?1) AND (NOT ?2 OR s.asked_at <= ?3)
-			AND (?2 OR o.created <= ?3)
+		WHERE (?1 = 'all' OR o.state = ?1) AND (?2 OR o.created <= ?3)
+			AND (NOT ?2 OR s.asked_at <= ?3
+				OR o.state = 'placed' AND o.deadline <= min(?3, ?7))
 			AND (?5 = '' OR o.user = ?5) AND (?6 = '' OR EXISTS (SELECT 1 FROM json_each(o.lines) l
 				WHERE l.value ->> 'sku' = ?6))
 		GROUP BY o.n ORDER BY o.n DESC LIMIT ?4`, c.State, c.Stuck,
-		time.Now().Add(-c.Older).UnixNano(), c.Limit, c.User, c.SKU)
+		time.Now().Add(-c.Older).UnixNano(), c.Limit, c.User, c.SKU,
+		time.Now().Add(-overdueAfter).UnixNano())
 	if err != nil {
 		return nil, err
 	}

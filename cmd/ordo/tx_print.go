@@ -39,17 +39,30 @@ func (p *pages) table(head string, n int, row func(i int) string) {
 func printTimeline(out io.Writer, t *rest.Timeline) error {
 	p := &pages{w: out}
 	o := &t.Order
-	p.say("order %s of %s is %s: total %s, to pay %s, refunded %s\n", o.ID, t.User, o.State,
-		o.Total,
-		o.Due, o.Refunded)
+	if o.State == "" {
+		p.say("order %s is %s\n", o.ID, t.Missing.Unknown("order"))
+	} else {
+		p.say("order %s of %s is %s: total %s, to pay %s, refunded %s\n", o.ID, t.User, o.State,
+			o.Total, o.Due, o.Refunded)
+	}
+	if t.Told > 0 {
+		p.say("the order is as the journal was told of it at %s\n", second(t.Told))
+	}
 	if o.Reason != nil {
 		p.say("reason: %s\n", o.Reason)
 	}
 	for i := range t.Why {
 		p.say("why: %s\n", t.Why[i].Text)
+		if do := t.Why[i].Do; do != "" {
+			p.say("  do: %s\n", do)
+		}
 	}
 	p.table("STEP\tSTATE\tTRIES\tASKED\tANSWERED\tREFUSAL", len(t.Steps), func(i int) string {
 		return stepRow(&t.Steps[i].StepView)
+	})
+	p.table("FOUND AT PARTICIPANTS\tSTATE", len(t.Found), func(i int) string {
+		f := &t.Found[i]
+		return stepName(f.Name, f.Occurrence) + "\t" + f.State
 	})
 	p.table("REFUND\tSTATE\tAMOUNT\tASKED\tBY", len(t.Refunds), func(i int) string {
 		r := &t.Refunds[i]
@@ -79,17 +92,22 @@ func printTimeline(out io.Writer, t *rest.Timeline) error {
 		return t.Events[i].Type + "\t" + clock(t.Events[i].At)
 	})
 	p.say("\n")
-	for _, text := range t.Notes {
+	for _, text := range append(t.Missing.Lines(), t.Notes...) {
 		p.say("note: %s\n", text)
 	}
 	return p.err
 }
 
-func stepRow(s *api.StepView) string {
-	name, refusal := s.Name, "-"
-	if s.Occurrence > 0 {
-		name = fmt.Sprintf("%s (refund %d)", s.Name, s.Occurrence)
+// stepName is a step's name, with the refund that it is part of.
+func stepName(name string, occurrence int) string {
+	if occurrence > 0 {
+		return fmt.Sprintf("%s (refund %d)", name, occurrence)
 	}
+	return name
+}
+
+func stepRow(s *api.StepView) string {
+	refusal := "-"
 	if s.Refusal != nil {
 		refusal = s.Refusal.Error()
 	}
@@ -97,9 +115,8 @@ func stepRow(s *api.StepView) string {
 	if !s.Open() {
 		answered = clock(s.AnsweredAt)
 	}
-	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s", name, s.State, s.Attempts, clock(s.Since()),
-		answered,
-		refusal)
+	return fmt.Sprintf("%s\t%s\t%d\t%s\t%s\t%s", stepName(s.Name, s.Occurrence), s.State,
+		s.Attempts, clock(s.Since()), answered, refusal)
 }
 
 // became says what became of a message.
@@ -107,6 +124,8 @@ func became(m *rest.TimelineMessage) string {
 	switch {
 	case m.Dead != "":
 		return "dead letter " + m.Dead
+	case m.Unknown != "":
+		return "unknown: " + m.Unknown
 	case !m.Handled:
 		return "waits"
 	}

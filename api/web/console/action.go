@@ -24,6 +24,8 @@ type action struct {
 // question is what a page asks before something is done.
 type question struct {
 	Text, Yes, Reason string
+	// About says what else should be known before it is answered.
+	About []string
 	// Action is the button that was pressed, Fields what else the form had.
 	Action string
 	Fields []field
@@ -55,8 +57,8 @@ func (v *visit) do(a *action, again func(status int, bad []string) error) (done 
 		return false, again(http.StatusOK, nil)
 	}
 	err = v.call(a.Call, a.Into)
-	if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError &&
-		p.Code != api.CodeUnauthorized {
+	if p := call.Refused(err); p != nil && p.Code != api.CodeUnauthorized &&
+		(p.Status < http.StatusInternalServerError || p.Code == api.CodeUnavailable) {
 		return false, again(p.Status, []string{sentence(p)})
 	}
 	return err == nil, err

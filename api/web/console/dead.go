@@ -63,7 +63,7 @@ func (v *visit) readLetters(d *deadLetters, a *api.ActorStatus) error {
 	var list api.LetterList
 	err := v.list("/dead", ask, &list)
 	if call.Is(err, api.CodeUnavailable) {
-		d.Notes = append(d.Notes, a.Actor+" "+noAnswer)
+		d.Notes = append(d.Notes, "unknown: "+a.Actor+" "+noAnswer)
 		return nil
 	}
 	if err != nil {

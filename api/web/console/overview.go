@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ordo/api"
+	"ordo/api/web/call"
 )
 
 // refreshEvery is after how many seconds the overview looks again.
@@ -30,7 +31,7 @@ type overview struct {
 	Streams []stream        `json:"streams"`
 	Audit   json.RawMessage `json:"audit"`
 	Dead    int64           `json:"dead"`
-	Notes   []string        `json:"notes"`
+	Missing api.MissingList `json:"missing"`
 }
 
 // stream is a row of the streams' table.
@@ -49,6 +50,8 @@ type verdict struct {
 	Deviations int64    `json:"deviations"`
 	Error      string   `json:"error"`
 	Damaged    []string `json:"damaged"`
+	// LeftOut are the checks that could not be made, because a file is elsewhere.
+	LeftOut []string `json:"left_out"`
 }
 
 // verdict is nil where there is no audit.
@@ -103,7 +106,11 @@ func (v *visit) showOverview() error {
 	var stuck api.TransactionList
 	ask := fmt.Sprintf("/transactions?stuck=true&older=%d&limit=%d", stuckAfter, maxStuck)
 	if err := v.get(ask, &stuck); err != nil {
-		d.Notes = append(d.Notes, "stuck orders can't be asked for: "+err.Error())
+		why := err.Error()
+		if call.Is(err, api.CodeUnavailable) {
+			why = "order " + noAnswer
+		}
+		d.Missing = append(d.Missing, api.Missing{Part: "stuck", Actor: "order", Why: why})
 	}
 	d.Stuck, d.More = stuck.Transactions, stuck.Next != ""
 	var err error

@@ -57,8 +57,10 @@ func (v *visit) listTransactions() error {
 // timeline is what the admin API answers of an order.
 type timeline struct {
 	Order    api.Order          `json:"order"`
+	Told     api.Time           `json:"told"`
 	Why      []cause            `json:"why"`
 	Steps    []step             `json:"steps"`
+	Found    []api.FoundStep    `json:"found"`
 	Refunds  []api.Refund       `json:"refunds"`
 	Attempts []api.Attempt      `json:"attempts"`
 	Events   []api.JournalEntry `json:"events"`
@@ -66,11 +68,13 @@ type timeline struct {
 	Effects  []effect           `json:"effects"`
 	Letters  []letter           `json:"letters"`
 	Commands []string           `json:"commands"`
+	Missing  api.MissingList    `json:"missing"`
 	Notes    []string           `json:"notes"`
 }
 
 type cause struct {
 	Text  string   `json:"text"`
+	Do    string   `json:"do"`
 	Actor string   `json:"actor"`
 	Since api.Time `json:"since"`
 }
@@ -93,6 +97,7 @@ type message struct {
 	At      api.Time `json:"at"`
 	Body    raw      `json:"body"`
 	Handled bool     `json:"handled"`
+	Unknown string   `json:"unknown"`
 	Outcome string   `json:"outcome"`
 	Dead    string   `json:"dead"`
 }
@@ -110,8 +115,8 @@ type letter struct {
 // transaction is the page of an order.
 type transaction struct {
 	timeline
-	// Open is true while a step waits or a letter is open, and Over once the order
-	// can't be cancelled any more.
+	// Open is true while a step waits, a letter is open or something is not known,
+	// and Over once the order can't be cancelled any more.
 	Open, Over bool
 	Reason     string
 }
@@ -135,13 +140,38 @@ func (v *visit) transactionPage(status int, bad []string) error {
 		return err
 	}
 	d.Open = slices.ContainsFunc(d.Steps, func(s step) bool { return s.Open() }) ||
-		slices.ContainsFunc(d.Letters, func(l letter) bool { return l.State == "open" })
+		slices.ContainsFunc(d.Letters, func(l letter) bool { return l.State == "open" }) ||
+		len(d.Missing) > 0
 	d.Over = !slices.Contains([]string{api.OrderPending, api.OrderPlaced}, d.Order.State)
+	v.tellOpenLetters(&d.timeline)
 	page := view{Page: "transaction", Title: "Transaction", Bad: bad, D: &d}
 	if d.Open && v.question == nil && len(bad) == 0 {
 		page.Reload = refreshEvery
 	}
 	return v.show(status, page)
+}
+
+// tellOpenLetters has a question say which dead letters are open: a retry handles
+// them again, and who settles should know of them.
+func (v *visit) tellOpenLetters(t *timeline) {
+	q := v.question
+	if q == nil {
+		return
+	}
+	for i := range t.Letters {
+		if l := &t.Letters[i]; l.State == "open" {
+			why, _, _ := strings.Cut(l.Why(), "\n")
+			q.About = append(q.About, "Dead letter "+l.Actor+" "+number(l.N)+" is open: "+
+				verb(l.Subject)+": "+why)
+		}
+	}
+	if text := t.Missing.Unknown("letters"); text != "" {
+		q.About = append(q.About, "Other dead letters are "+text)
+	}
+	if len(q.About) > 0 && q.Action == "settle" {
+		q.About = append(q.About, "Settling handles none of them. What one was to do can still "+
+			"come, when it is retried: retry or dismiss it first.")
+	}
 }
 
 // actOnTransaction is row M7.
@@ -152,9 +182,10 @@ func (v *visit) actOnTransaction() error {
 		return notFound()
 	}
 	var out struct {
-		Found []api.FoundStep
-		Steps []string
-		Open  int
+		Found   []api.FoundStep
+		Steps   []string
+		Open    int
+		Missing api.MissingList
 	}
 	path := strings.Replace(act.path, "%s", url.PathEscape(v.r.PathValue("id")), 1)
 	a := action{Ask: act.ask, Yes: "Yes, " + name, Into: &out, Call: call.Call{
@@ -169,6 +200,8 @@ func (v *visit) actOnTransaction() error {
 			text = "Asked again for " + strings.Join(out.Steps, ", ") + ". " + text
 		}
 		return v.transactionPage(http.StatusConflict, []string{text})
+	case len(out.Missing) > 0:
+		return v.goNoted(v.r.URL.EscapedPath(), "retried-some")
 	case name == "settle" && len(out.Found) == 0:
 		return v.goNoted(v.r.URL.EscapedPath(), "equal")
 	}

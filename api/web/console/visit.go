@@ -62,7 +62,9 @@ func (v *visit) goTo(to string) error {
 
 // notes are what a page may say was just done, by the word in its address.
 var notes = map[string]string{
-	"retried":   "Asked for again, or handled again.",
+	"retried": "Asked for again, or handled again.",
+	"retried-some": "Asked for again, or handled again. Dead letters of actors that do not " +
+		"answer were not retried.",
 	"settled":   "Settled with the participants.",
 	"equal":     "Order and participants say the same; nothing was to be settled.",
 	"cancelled": "The order is cancelled, or will be once its payment is closed.",

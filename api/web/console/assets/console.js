@@ -24,13 +24,20 @@ function replace(next, old) {
 }
 
 const seconds = Number(document.body.dataset.reload), live = document.querySelectorAll("[data-live]");
+const note = document.getElementById("note");
+let read = new Date(), stale = "";
 if (seconds && live.length) {
   const look = async () => {
     if (!document.hidden && getSelection().isCollapsed) {
       try {
         const next = (await fetchPage()).querySelectorAll("[data-live]");
         if (next.length === live.length) next.forEach((part, i) => replace(part, live[i]));
-      } catch { /* the shop may be starting; the next look tells */ }
+        if (stale) note.textContent = stale = "";
+        read = new Date();
+      } catch {
+        stale = "The shop does not answer; this is as it was at " + read.toISOString().slice(11, 19) + " UTC.";
+        if (note.textContent !== stale) note.textContent = stale;
+      }
     }
     setTimeout(look, seconds * 1000);
   };
