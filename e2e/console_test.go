@@ -170,7 +170,7 @@ func tryConsoleStock(t *testing.T, p *process) {
 		follow("No").fill("Units", "5").fill("Reason", "delivery 17").press("Receive")
 	p.wantStock(sku, 10)
 	_, to, form := w.form("Yes, receive them")
-	w.press("Yes, receive them").sees(200, "The stock is changed", "15", "delivery 17")
+	w.press("Yes, receive them").sees(200, "The stock is changed", "15", "delivery 17", "admin delivery 17")
 	w.send(http.MethodPost, to, form)
 	p.wantStock(sku, 15)
 	w.visit("/console/stock?sku="+sku).fill("Units", "-20").fill("Reason", "count").press("Adjust").
