@@ -2,10 +2,41 @@ package console
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
+	"ordo/api/origin"
 	"ordo/api/web/call"
 )
+
+// origins count how often logins have failed, by the address that they came from, so
+// that nobody keeps others out. The zero value is ready for use by any number of
+// goroutines.
+type origins struct {
+	mu sync.Mutex
+	// young and old are two generations; old is dropped when young is full.
+	young, old map[string]*rate.Limiter
+}
+
+// of is the limit of an address. Who has not tried lately has all tries.
+func (o *origins) of(address string) *rate.Limiter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := o.young[address]
+	if l != nil {
+		return l
+	}
+	if l = o.old[address]; l == nil {
+		l = rate.NewLimiter(loginsPerSecond, 10*loginsPerSecond)
+	}
+	if o.young == nil || len(o.young) == maxOrigins {
+		o.young, o.old = map[string]*rate.Limiter{}, o.young
+	}
+	o.young[address] = l
+	return l
+}
 
 func (v *visit) showLogin() error { return v.loginPage(http.StatusOK, nil) }
 
@@ -21,7 +52,8 @@ func (v *visit) loginPage(status int, bad []string) error {
 // login takes the admin token, or the e-mail address and password of an admin or
 // a supporter.
 func (v *visit) login() error {
-	if v.s.logins.Tokens() < 1 {
+	logins := v.s.logins.of(origin.Client(v.r))
+	if logins.Tokens() < 1 {
 		return v.loginPage(http.StatusTooManyRequests, []string{"Too many tries; wait a moment."})
 	}
 	wrong := "This token or user may not look in here."
@@ -43,7 +75,7 @@ func (v *visit) login() error {
 	}
 	if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError {
 		v.token = ""
-		v.s.logins.Allow()
+		logins.Allow()
 		return v.loginPage(http.StatusForbidden, []string{wrong})
 	}
 	if err != nil {
