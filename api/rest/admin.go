@@ -350,8 +350,8 @@ func (s *Server) cancelAnyOrder(ctx context.Context, in *cancelAnyInput) (
 	*answer[passed[api.Order]], error) {
 	m := &api.CancelOrder{Order: in.ID, By: callerOf(ctx).User, Reason: in.Body.Reason}
 	out, err := s.cancel(ctx, m)
-	s.log.Info("order cancelled by support", "order", m.Order, "by", m.By, "reason", m.Reason,
-		"err", err)
+	s.log.Info("order cancelled by support", "order", m.Order, "by", m.By, "reason",
+		api.MaskText(m.Reason), "err", err)
 	return out, err
 }
 
