@@ -245,7 +245,7 @@ func settleStep(tx *actors.Tx, o *order, s *step, f api.FoundStep) error {
 	over := o.State == api.OrderRefused || o.State == api.OrderCancelled
 	switch {
 	case s.phase == collect && own == api.StepDone:
-		return nil // it is paid, whatever the payment's file has lost
+		return tellPaid(tx, o, s)
 	case own == api.StepAsked && f.State == api.StepUndone, // it was to end, and is not known to
 		own == api.StepDone && f.State != "" && f.State != api.StepDone:
 		return withdraw(tx, o)
@@ -262,6 +262,19 @@ func settleStep(tx *actors.Tx, o *order, s *step, f api.FoundStep) error {
 		return undoAgain(tx, o, s, f.Occurrence)
 	}
 	return nil
+}
+
+// tellPaid tells the payment actor what has paid the order, so that it can't be
+// paid a second time.
+func tellPaid(tx *actors.Tx, o *order, s *step) error {
+	return tx.Send(&api.CollectPayment{Step: api.Step{Order: o.ID, Name: s.name}, User: o.User,
+		Amount: o.Due, ExpiresAt: o.ExpiresAt, Paid: o.paidWith()})
+}
+
+// paidWith is what has paid the order.
+func (o *order) paidWith() *api.Paid {
+	return &api.Paid{Attempt: o.Attempt, Provider: o.Provider, TradeNo: o.TradeNo, Amount: o.Due,
+		PaidAt: o.PaidAt}
 }
 
 // withdraw ends an order of which a participant has undone a step.

@@ -39,8 +39,13 @@ func collect(tx *actors.Tx, m *api.CollectPayment) error {
 		(order_id, user, step, occurrence, state, amount, currency, expires_at)
 		VALUES (?, ?, ?, ?, 'open', ?, ?, ?) ON CONFLICT (order_id) DO NOTHING`,
 		m.Order, m.User, m.Name, m.Occurrence, m.Amount.Amount, m.Amount.Currency, m.ExpiresAt)
-	if err != nil || n > 0 || !m.Again {
+	switch {
+	case err != nil:
 		return err
+	case m.Paid != nil:
+		return regain(tx, m.Order, m.Paid)
+	case n > 0 || !m.Again:
+		return nil
 	}
 	return answerAgain(tx, m.Step)
 }

@@ -68,6 +68,9 @@ func refund(tx *actors.Tx, m *api.RefundPayment) error {
 	if !errors.Is(err, actors.ErrNoRows) {
 		return err
 	}
+	if err := regainOpen(tx, m); err != nil {
+		return err
+	}
 	r := &refundRow{number: m.Refund, step: m.Step, kind: kindOrder, amount: m.Amount}
 	a, err := reserve(tx, r)
 	if refusal := api.AsError(err); refusal != nil {

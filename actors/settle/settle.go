@@ -113,8 +113,8 @@ func Cannot(state string, all []Difference) string {
 				"refund it at the provider or restore a newer file of order"
 		case state == "" && !Undoable(d.Name):
 			return d.Name + " was done for it, and the order's file does not know it"
-		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
-			return "it is paid, and the payment's file does not know it: see its trade at " +
+		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State == api.StepUndone:
+			return "it is paid, and the payment's file has closed it: see its trade at " +
 				"the provider"
 		case d.Own == api.StepDone && d.State != "" && state == api.OrderPaid &&
 			d.State != api.StepAsked:

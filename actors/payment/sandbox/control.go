@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -16,6 +14,7 @@ import (
 
 	"ordo/actors/payment/alipay"
 	"ordo/api"
+	"ordo/api/origin"
 	"ordo/stores"
 )
 
@@ -176,29 +175,10 @@ func (c *control) checkSending() error {
 }
 
 // local says whether a call comes from this machine, and not from a page of
-// another site in a browser on it, nor through a proxy on it.
+// another site in a browser on it.
 func local(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() {
-		return false
-	}
-	for _, name := range byProxy {
-		if r.Header.Get(name) != "" {
-			return false
-		}
-	}
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return (host == "localhost" || err == nil && ip.IsLoopback()) &&
-		new(http.CrossOriginProtection).Check(r) == nil
+	return origin.FromHere(r) && new(http.CrossOriginProtection).Check(r) == nil
 }
-
-// byProxy are headers that proxies set.
-var byProxy = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
-	"X-Real-Ip", "Via"}
 
 func tell(w http.ResponseWriter, status int, a *controlled) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
