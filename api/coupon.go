@@ -24,15 +24,19 @@ type Coupon struct {
 	State string `json:"state"`
 	// Order is the order that uses it.
 	Order string `json:"order,omitempty"`
+	// By is who issued it; empty before that was kept.
+	By string `json:"by,omitempty"`
 }
 
 // IssueCoupons gives coupons to users, all or none, at most 500 a message.
 // Issuing a coupon id that exists is refused with CodeIDReused. From edges
 // only.
 type IssueCoupons struct {
-	// Coupons have their ids minted by the edge with PrefixCoupon; State and
-	// Order are ignored.
+	// Coupons have their ids minted by the edge with PrefixCoupon; State, Order
+	// and By are ignored.
 	Coupons []Coupon `json:"coupons"`
+	// By is who does it: a user id, or admin; at most MaxBy bytes.
+	By string `json:"by,omitempty"`
 }
 
 // Route implements Message.

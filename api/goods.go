@@ -98,6 +98,8 @@ func (s SKU) Available() int64 {
 // than the shop's and an id given twice; CodeTooLarge. From edges only.
 type PutProducts struct {
 	Products []Product `json:"products"`
+	// By is who does it: a user id, or admin; at most MaxBy bytes.
+	By string `json:"by,omitempty"`
 }
 
 // Route implements Message.
@@ -112,6 +114,8 @@ type ReceiveStock struct {
 	Quantity int64 `json:"quantity"`
 	// Reason is at most 500 characters.
 	Reason string `json:"reason,omitempty"`
+	// By is who does it: a user id, or admin; at most MaxBy bytes.
+	By string `json:"by,omitempty"`
 }
 
 // Route implements Message.
@@ -126,6 +130,8 @@ type AdjustStock struct {
 	Difference int64 `json:"difference"`
 	// Reason is 1 to 500 characters.
 	Reason string `json:"reason"`
+	// By is who does it: a user id, or admin; at most MaxBy bytes.
+	By string `json:"by,omitempty"`
 }
 
 // Route implements Message.
@@ -338,7 +344,9 @@ type StockEntry struct {
 	// Cause is the order, or the id of the command.
 	Cause  string `json:"cause"`
 	Reason string `json:"reason,omitempty"`
-	At     Time   `json:"at"`
+	// By is who had it changed; empty for an order, and before that was kept.
+	By string `json:"by,omitempty"`
+	At Time   `json:"at"`
 }
 
 // ListStockLedger asks for the ledger rows of a SKU, newest first;

@@ -1,5 +1,7 @@
 package api
 
+import "encoding/json"
+
 // JournalEntry is one event as the journal keeps it, for ever and in the order
 // of arrival. Row L4.
 type JournalEntry struct {
@@ -8,6 +10,16 @@ type JournalEntry struct {
 	ID string `json:"id"`
 	Event
 	At Time `json:"at"`
+}
+
+// Intervention is what a person had done about the order, or wanted to, where the
+// event tells of that; else it is empty.
+func (e *JournalEntry) Intervention() (i Intervention) {
+	switch e.Type {
+	case EventOrderRetried, EventOrderSettled, EventCancelFailed:
+		_ = json.Unmarshal(e.Data, &i) // it stays empty, and the data is shown as it is
+	}
+	return i
 }
 
 // ListJournal asks for events, oldest first unless told otherwise. The answer is a Journal.
@@ -47,6 +59,7 @@ const (
 	EventOrderRefused   = "order.refused"
 	EventOrderPaid      = "order.paid"
 	EventOrderCancelled = "order.cancelled"
+	EventCancelFailed   = "order.cancel-failed"
 	EventOrderRefunded  = "order.refunded"
 	EventRefundAsked    = "order.refund-asked"
 	EventRefundDenied   = "order.refund-denied"
@@ -71,6 +84,7 @@ func EventTypes() []EventType {
 		{EventOrderRefused, "A step was refused, or nobody answered in time.", Order{}},
 		{EventOrderPaid, "It is paid.", Order{}},
 		{EventOrderCancelled, "It was cancelled, or not paid in time.", Order{}},
+		{EventCancelFailed, "It was to be cancelled, and was paid before.", Intervention{}},
 		{EventOrderRefunded, "A refund of it is done.", Refund{}},
 		{EventRefundAsked, "A shopper waits for support to grant a refund.", Refund{}},
 		{EventRefundDenied, "Support has denied a refund.", Refund{}},

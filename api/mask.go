@@ -29,20 +29,51 @@ var shown = map[string]bool{
 var times = regexp.MustCompile(`(^|_)(at|until|from|before|deadline|created|decided|asked|ended|` +
 	`now|since|oldest|next_try)$`)
 
-// secrets are addresses of e-mail, telephone numbers as they are written with a
-// country code or in China, tokens of checkouts, sessions, guests and
-// admins, and secrets of webhooks, within a text that is shown.
-var secrets = regexp.MustCompile(`[^\s"'<>=:,;]+@[^\s"'<>,;]+|` +
-	`\+\d[\d ()/-]{6,}\d|\b1[3-9]\d{9}\b|` +
-	`\b(chk|ses|gst|adm|whsec)_[0-9A-Za-z_.+/=-]{8,}`)
+// written are the shown fields that people write into as they like.
+var written = map[string]bool{"error": true, "message": true, "note": true, "reason": true,
+	"title": true}
 
-// MaskText masks e-mail addresses and tokens in a text.
-func MaskText(s string) string { return secrets.ReplaceAllLiteralString(s, Masked) }
+// secret are the fields that let somebody in, or prove who it is.
+var secret = map[string]bool{"password_hash": true, "secret": true, "session": true,
+	"token": true}
+
+// tokens are those of checkouts, sessions, guests and admins, and secrets of
+// webhooks, within a text; contacts are addresses of e-mail, and telephone numbers as
+// they are written with a country code or in China.
+var (
+	tokens   = regexp.MustCompile(`\b(chk|ses|gst|adm|whsec)_[0-9A-Za-z_.+/=-]{8,}`)
+	contacts = regexp.MustCompile(`[^\s"'<>=:,;]+@[^\s"'<>,;]+|` +
+		`\+\d[\d ()/-]{6,}\d|\b1[3-9]\d{9}\b`)
+)
+
+// phones are other telephone numbers. Codes of goods and numbers of trades look the
+// same, so they are looked for only in what people write.
+var phones = regexp.MustCompile(`\(?\b0\d[\d ()/-]{6,14}\d\b|\(?\b\d{3}\)?[ .-]\d{3}[ .-]\d{4}\b`)
+
+// MaskText masks e-mail addresses, telephone numbers and tokens in a text that
+// somebody has written.
+func MaskText(s string) string { return phones.ReplaceAllLiteralString(maskCode(s), Masked) }
+
+// maskCode is MaskText for a text that is a code or a number.
+func maskCode(s string) string {
+	return contacts.ReplaceAllLiteralString(tokens.ReplaceAllLiteralString(s, Masked), Masked)
+}
 
 // Mask masks what JSON says of persons, and tokens: names, phones, addresses,
 // e-mails. Ids, SKUs, amounts, states and reasons stay, and so do all numbers.
 // What is not JSON is masked as a whole.
 func Mask(body json.RawMessage) json.RawMessage {
+	return rewrite(body, func(v any) any { return mask(v, "", false) })
+}
+
+// MaskSecrets masks only what lets somebody in: tokens, and secrets of webhooks. What
+// is not JSON is masked as a whole.
+func MaskSecrets(body json.RawMessage) json.RawMessage {
+	return rewrite(body, func(v any) any { return maskSecrets(v, "") })
+}
+
+// rewrite decodes JSON, and encodes what change has made of it.
+func rewrite(body json.RawMessage, change func(any) any) json.RawMessage {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	var v any
@@ -52,29 +83,52 @@ func Mask(body json.RawMessage) json.RawMessage {
 	var out bytes.Buffer
 	e := json.NewEncoder(&out)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(mask(v, false)); err != nil {
+	if err := e.Encode(change(v)); err != nil {
 		return Raw(Masked)
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
-// mask masks a value, of whose text show tells whether it may be seen.
-func mask(v any, show bool) any {
+// mask masks the value of a field, of whose text show tells whether it may be seen.
+func mask(v any, field string, show bool) any {
 	switch v := v.(type) {
 	case string:
-		if v != "" && !show {
+		switch {
+		case v != "" && !show:
 			return Masked
+		case written[field]:
+			return MaskText(v)
 		}
-		return MaskText(v)
+		return maskCode(v)
 	case []any:
 		for i := range v {
-			v[i] = mask(v[i], show)
+			v[i] = mask(v[i], field, show)
 		}
 	case map[string]any:
 		for key := range v {
 			if key != "options" { // of goods, by names that the shop has made
-				v[key] = mask(v[key], isShown(key, v))
+				v[key] = mask(v[key], key, isShown(key, v))
 			}
+		}
+	}
+	return v
+}
+
+// maskSecrets masks the value of a field where it lets somebody in.
+func maskSecrets(v any, field string) any {
+	switch v := v.(type) {
+	case string:
+		if v != "" && secret[field] {
+			return Masked
+		}
+		return tokens.ReplaceAllLiteralString(v, Masked)
+	case []any:
+		for i := range v {
+			v[i] = maskSecrets(v[i], field)
+		}
+	case map[string]any:
+		for key := range v {
+			v[key] = maskSecrets(v[key], key)
 		}
 	}
 	return v

@@ -113,6 +113,10 @@ func TestMask(t *testing.T) {
 			`"options":{"size":"M"},"quantity":2,"sku":"mug"}]}`,
 		`{"name":"Ann","first_name":"Ann","age":7}`:                  `{"age":7,"first_name":"•••","name":"•••"}`,
 		`{"note":"call +44 7700 900123, or 13800138000"}`:            `{"note":"call •••, or •••"}`,
+		`{"reason":"ring 07700 900123 or (020) 7946 0958"}`:          `{"reason":"ring ••• or •••"}`,
+		`{"note":"0571-87654321, (212) 555-0123"}`:                   `{"note":"•••, •••"}`,
+		`{"reason":"2 of 3 at 2026-01-02 09:30, 0.50 GBP, 1000000"}`: `{"reason":"2 of 3 at 2026-01-02 09:30, 0.50 GBP, 1000000"}`,
+		`{"sku":"0123456789012","tracking":"0123 4567 8901"}`:        `{"sku":"0123456789012","tracking":"0123 4567 8901"}`,
 		`{"trade_no":"2026112822001400147148925706"}`:                `{"trade_no":"2026112822001400147148925706"}`,
 		`{"reason":"it was whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}`: `{"reason":"it was •••"}`,
 		`{"reason":"call ann@example.com, or chk_01ABCDEFGHJ"}`:      `{"reason":"call •••, or •••"}`,
@@ -130,5 +134,24 @@ func TestMask(t *testing.T) {
 	}
 	if got := api.MaskText(strings.Repeat("a", 300)); len(got) != 300 {
 		t.Errorf("a text became %q", got)
+	}
+}
+
+// Admins see what support sees masked, but nothing that lets somebody in.
+func TestMaskSecrets(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"secret":"whsec_x","url":"https://h.example","types":["order.paid"]}`: `{"secret":"•••",` +
+			`"types":["order.paid"],"url":"https://h.example"}`,
+		`{"users":[{"email":"ann@example.com","name":"Ann","password_hash":"$argon2id$x"}]}`: `{"users":[` +
+			`{"email":"ann@example.com","name":"Ann","password_hash":"•••"}]}`,
+		`{"token":["a"],"session":"b","n":12345678901234567890}`: `{"n":12345678901234567890,"session":"•••",` +
+			`"token":["•••"]}`,
+		`{"reason":"it was adm_0123456789, ring 07700 900123"}`: `{"reason":"it was •••, ring 07700 900123"}`,
+		`"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"`:              `"•••"`,
+		`{`: `"•••"`,
+	} {
+		if got := string(api.MaskSecrets(json.RawMessage(body))); got != want {
+			t.Errorf("%s became %s, want %s", body, got, want)
+		}
 	}
 }

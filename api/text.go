@@ -33,3 +33,15 @@ func IsText(s string, limit int) bool {
 func IsName(s string, limit int) bool {
 	return IsText(s, limit) && strings.TrimSpace(s) != ""
 }
+
+// MaxBy is the longest name of who has something done, in bytes: a user's id, or
+// what an operator without one is called.
+const MaxBy = 64
+
+// CheckBy refuses with CodeInvalid what is no such name. It may be empty.
+func CheckBy(by string) error {
+	if len(by) > MaxBy || !IsText(by, MaxBy) {
+		return Refuse(CodeInvalid, "needs one line of at most %d bytes", MaxBy).At("by")
+	}
+	return nil
+}

@@ -76,8 +76,8 @@ type Retried struct {
 	Steps []string `json:"steps"`
 }
 
-// Intervention is the Data of EventOrderRetried and EventOrderSettled: what a
-// person had done about an order.
+// Intervention is the Data of EventOrderRetried, EventOrderSettled and
+// EventCancelFailed: what a person had done about an order, or wanted to.
 type Intervention struct {
 	By     string `json:"by"`
 	Reason string `json:"reason"`

@@ -23,6 +23,8 @@ type Credit struct {
 	Amount Money `json:"amount"`
 	// Reason is 1 to 500 characters.
 	Reason string `json:"reason"`
+	// By is who does it: a user id, or admin; at most MaxBy bytes.
+	By string `json:"by,omitempty"`
 }
 
 // Route implements Message.
@@ -122,7 +124,10 @@ type WalletEntry struct {
 	Kind   string `json:"kind"`
 	Order  string `json:"order,omitempty"`
 	Reason string `json:"reason,omitempty"`
-	At     Time   `json:"at"`
+	// By is who gave or took a credit; empty for an order, and before that was
+	// kept.
+	By string `json:"by,omitempty"`
+	At Time   `json:"at"`
 }
 
 // GetWallet asks for a user's wallet; a user without one has nothing in it.

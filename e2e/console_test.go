@@ -122,6 +122,16 @@ func tryConsoleForged(t *testing.T, p *process) {
 			t.Errorf("next %q leads to %s", next, in.at)
 		}
 	}
+	session := w.consoleCookie()
+	if session == adminToken || !strings.HasPrefix(session, "ses_") {
+		t.Errorf("the cookie is %q", session)
+	}
+	w.follow("Overview")
+	_, to, form := w.form("Log out")
+	w.send(http.MethodPost, to, form).sees(200, "Log in")
+	if status, _, _ := p.as(session).call("GET", "/admin/v1/transactions", nil); status != 401 {
+		t.Errorf("the session is still good: %d", status)
+	}
 	for _, c := range setCookies(t, w.url+"/console/login") {
 		if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/console" {
 			t.Errorf("cookie %s", c.Raw)
@@ -170,7 +180,7 @@ func tryConsoleStock(t *testing.T, p *process) {
 		follow("No").fill("Units", "5").fill("Reason", "delivery 17").press("Receive")
 	p.wantStock(sku, 10)
 	_, to, form := w.form("Yes, receive them")
-	w.press("Yes, receive them").sees(200, "The stock is changed", "15", "delivery 17")
+	w.press("Yes, receive them").sees(200, "The stock is changed", "15", "delivery 17", "admin delivery 17")
 	w.send(http.MethodPost, to, form)
 	p.wantStock(sku, 15)
 	w.visit("/console/stock?sku="+sku).fill("Units", "-20").fill("Reason", "count").press("Adjust").

@@ -25,6 +25,7 @@ var unseen = map[string]string{
 	"ordo.event.order.settled.*":       "only where actors' files differ",
 	"ordo.order.0.remake":              "only `ordo repair` sends it",
 	"ordo.order.0.settle":              "only where actors' files differ",
+	"ordo.event.order.cancel-failed.*": "only where a payment wins against a cancel",
 	"ordo.event.order.refund-failed.*": "only after a gateway has refused a refund",
 	"ordo.payment.0.refund-failed":     "only Stripe tells of it",
 	"ordo.payment.0.release":           "only where a gateway does not answer to a close",

@@ -14,7 +14,9 @@ import (
 // must not change by a byte, its comments included: what is to be different is a
 // migration, 0000N_….sql, with a line here.
 var released = map[string]string{
+	"actors/coupon/00002_author.sql":                "e072475b71508c7dfbcf3c0a20fd665082024ae767ec211f56e320528da34983",
 	"actors/coupon/schema.sql":                      "d92396621bf76c7a002811df33a5413bb730c26fb25d9f85748bac9ddf13e9cd",
+	"actors/goods/00002_author.sql":                 "41f13c09bd469edb27a29b20dfe9c84f7d03f60459fc84935d759155fddd30b1",
 	"actors/goods/schema.sql":                       "4923659b719b003b913dde867924f68593312d37845de598774fde2d5943b81e",
 	"actors/journal/00002_webhooks.sql":             "2aec05f9d243ea9d773615b031b1878a9d6496f9be8fac01142dd9aa5a77809f",
 	"actors/journal/00003_log.sql":                  "6f878b0f3f94ca22f5f014af23faa96391dc6323458f344d63e27076ad6e222e",
@@ -33,6 +35,7 @@ var released = map[string]string{
 	"actors/shipping/00002_unsent.sql":              "d6fafedc7e619cd4327a155438087ce8eb3185a33a503399bffb2b70e1c5abfb",
 	"actors/shipping/schema.sql":                    "d8f7d6e12b4342d4141ccc8e3fa7d6e3c9f139274e40029070143f8150249c94",
 	"actors/user/schema.sql":                        "760d10402a37402f7a178621988edef5cf721fd36c918c29c8b02c970c03bc60",
+	"actors/wallet/00002_author.sql":                "6284bc05d46ed367c8e4a80a339061a7cb9255214c3daf81f6796bc14a418ec6",
 	"actors/wallet/schema.sql":                      "5211bf6e2a7e366cc582af5bcfb09d240b0f19bd93348392c435857f8aad6934",
 }
 

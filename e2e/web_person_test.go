@@ -22,6 +22,8 @@ type person struct {
 	http *http.Client
 	// accept is the language that the browser asks for.
 	accept string
+	// from is the address that a proxy says the person has; empty for no proxy.
+	from string
 	// page is what the person sees, at says where.
 	page   *html.Node
 	at     *url.URL
@@ -56,6 +58,9 @@ func (w *person) send(method, address string, form url.Values) *person {
 	}
 	r.Header.Set("Accept", "text/html")
 	r.Header.Set("Accept-Language", w.accept)
+	if w.from != "" {
+		r.Header.Set("X-Forwarded-For", w.from)
+	}
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}

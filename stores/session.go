@@ -37,6 +37,10 @@ type Session struct {
 	Role    string   `json:"role"`
 	Started api.Time `json:"started"`
 	Expires api.Time `json:"expires"`
+	// Operator is what the admin token was called with which it was begun; empty
+	// for a user's session. There is no account behind it, so nobody but the bucket
+	// knows that it has ended.
+	Operator string `json:"operator,omitempty"`
 }
 
 // Sessions keeps the sessions of all users in a KV bucket, and those asked for
@@ -141,15 +145,28 @@ func SessionHash(token string) string {
 
 // Create begins a session and returns the token that its owner will show.
 func (s *Sessions) Create(ctx context.Context, user, role string) (string, Session, error) {
+	return s.begin(ctx, Session{User: user, Role: role}, s.ttl)
+}
+
+// CreateOperator begins a session of an operator, which lives for age, but no longer
+// than others.
+func (s *Sessions) CreateOperator(ctx context.Context, user, operator string,
+	age time.Duration) (string, Session, error) {
+	return s.begin(ctx, Session{User: user, Role: api.RoleAdmin, Operator: operator},
+		min(age, s.ttl))
+}
+
+func (s *Sessions) begin(ctx context.Context, sess Session, age time.Duration) (string, Session,
+	error) {
 	chance := make([]byte, sessionBytes)
 	rand.Read(chance) // never fails
 	token := sessionPrefix + base32.StdEncoding.EncodeToString(chance)
 	started := api.TimeOf(time.Now())
 	s.mu.Lock()
 	// The stream's clock, which dates password changes, may be ahead of ours.
-	started = max(started, s.revoked.users[user].before)
+	started = max(started, s.revoked.users[sess.User].before)
 	s.mu.Unlock()
-	sess := Session{User: user, Role: role, Started: started, Expires: started.Add(s.ttl)}
+	sess.Started, sess.Expires = started, started.Add(age)
 	if _, err := s.kv.Create(ctx, SessionHash(token), api.Raw(sess)); err != nil {
 		return "", Session{}, fmt.Errorf("stores: create session: %w", err)
 	}
@@ -168,8 +185,8 @@ func (s *Sessions) Release() { s.held.Store(false) }
 func (s *Sessions) Held() bool { return s.held.Load() }
 
 // Get is the session that a token opens. It refuses with CodeUnauthorized a
-// token that is unknown, expired or revoked, and with CodeUnavailable any other
-// while sessions are held back; any other error is a fault.
+// token that is unknown, expired or revoked, and with CodeUnavailable that of any
+// other user while sessions are held back; any other error is a fault.
 func (s *Sessions) Get(ctx context.Context, token string) (Session, error) {
 	if !isSessionToken(token) {
 		return Session{}, noSession()
@@ -192,7 +209,7 @@ func (s *Sessions) Get(ctx context.Context, token string) (Session, error) {
 	if sess.Expires <= api.TimeOf(time.Now()) || s.isRevoked(hash, sess) {
 		return Session{}, noSession()
 	}
-	if s.held.Load() {
+	if s.held.Load() && sess.Operator == "" {
 		return Session{},
 			api.Refuse(api.CodeUnavailable, "it is not known yet which sessions have ended")
 	}

@@ -190,6 +190,28 @@ func TestRevoke(t *testing.T) {
 	wantSession(t, s, three, third)
 }
 
+// An operator's session lives for its own time, or that of all, and is believed
+// while it is not known which users' sessions have ended.
+// ACCEPT U1
+func TestOperatorSession(t *testing.T) {
+	s := openSessions(t, bucket(t, startNATS(t), "session", time.Hour), time.Hour)
+	for age, want := range map[time.Duration]time.Duration{time.Minute: time.Minute,
+		2 * time.Hour: time.Hour} {
+		token, sess, err := s.CreateOperator(t.Context(), "admin", "of a token", age)
+		if err != nil || sess.Expires != sess.Started.Add(want) || sess.Operator != "of a token" ||
+			sess.Role != api.RoleAdmin {
+			t.Fatalf("%v: %+v, %v", age, sess, err)
+		}
+		s.Hold()
+		wantSession(t, s, token, sess)
+		if err := s.End(t.Context(), token); err != nil {
+			t.Fatal(err)
+		}
+		wantNone(t, s, "ended", token)
+		s.Release()
+	}
+}
+
 // A process that starts believes no session before it knows which have ended.
 // ACCEPT U1
 func TestHeldSessions(t *testing.T) {

@@ -6,13 +6,18 @@
 package coupon
 
 import (
-	_ "embed"
+	"embed"
 
 	"ordo/actors"
 )
 
 //go:embed schema.sql
 var schema string
+
+// migrations are the later versions of the tables.
+//
+//go:embed 0*.sql
+var migrations embed.FS
 
 // MaxIssue is the most coupons that one api.IssueCoupons may bring.
 const MaxIssue = 500
@@ -28,9 +33,10 @@ const MaxUser = 64
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "coupon",
-		Version:     "1.0.0",
+		Version:     "1.1.0",
 		Description: "Coupons of users: validity, minimum spend, used by one order at a time",
 		Schema:      schema,
+		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(issue),
 			actors.On(redeem),

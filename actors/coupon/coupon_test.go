@@ -35,6 +35,24 @@ func given(t *testing.T, coupons ...api.Coupon) *actorstest.Actor {
 	return a
 }
 
+// A coupon says who issued it.
+func TestIssuedBy(t *testing.T) {
+	a := actorstest.New(t, coupon.Spec())
+	c := annsCoupon(1)
+	c.By = "usr_other" // only the message's counts
+	a.MustEdge("issue", &api.IssueCoupons{Coupons: []api.Coupon{c}, By: "usr_9"})
+	var list api.CouponList
+	if r := a.Ask(&api.ListCoupons{User: ann}, &list); r != nil || len(list.Coupons) != 1 ||
+		list.Coupons[0].By != "usr_9" {
+		t.Errorf("%v, coupons %+v", r, list.Coupons)
+	}
+	r := a.Edge("bad", &api.IssueCoupons{Coupons: []api.Coupon{annsCoupon(2)},
+		By: strings.Repeat("x", api.MaxBy+1)}).Refusal
+	if r == nil || r.Code != api.CodeInvalid || r.Place != "by" {
+		t.Errorf("refused with %v", r)
+	}
+}
+
 func step(order string) api.Step { return api.Step{Order: order, Name: "coupon.redeem"} }
 
 func redeem(a *actorstest.Actor, order, user, id string, subtotal api.Money) api.StepResult {

@@ -14,7 +14,7 @@ import (
 
 // issue writes new coupons, all or none.
 func issue(tx *actors.Tx, m *api.IssueCoupons) error {
-	if err := checkAll(m.Coupons); err != nil {
+	if err := errors.Join(checkAll(m.Coupons), api.CheckBy(m.By)); err != nil {
 		return err
 	}
 	if err := refuseKnown(tx, m.Coupons); err != nil {
@@ -23,10 +23,10 @@ func issue(tx *actors.Tx, m *api.IssueCoupons) error {
 	for i := range m.Coupons {
 		c := &m.Coupons[i]
 		if _, err := tx.Exec(`INSERT INTO coupon
-			(user_id, id, name, amount, minimum, currency, valid_from, valid_until)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+			(user_id, id, name, amount, minimum, currency, valid_from, valid_until, author)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			c.User, c.ID, c.Name, c.Amount.Amount, c.Minimum.Amount, c.Amount.Currency,
-			c.ValidFrom, c.ValidUntil); err != nil {
+			c.ValidFrom, c.ValidUntil, m.By); err != nil {
 			return err
 		}
 	}

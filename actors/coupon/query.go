@@ -27,7 +27,7 @@ func list(v *actors.View, q *api.ListCoupons) (*api.CouponList, error) {
 		before = q.Cursor
 	}
 	answer, more, err := read(v, q.Size(), `SELECT id, user_id, name, amount, minimum, currency,
-			valid_from, valid_until, order_id FROM coupon
+			valid_from, valid_until, order_id, author FROM coupon
 		WHERE user_id = +? AND id < ? ORDER BY id DESC LIMIT +?`, q.User, before, q.Size()+1)
 	if more {
 		answer.Next = answer.Coupons[q.Size()-1].ID
@@ -46,7 +46,7 @@ func usable(v *actors.View, q *api.ListCoupons) (*api.CouponList, error) {
 		return nil, err
 	}
 	answer, more, err := read(v, q.Size(), `SELECT id, user_id, name, amount, minimum, currency,
-			valid_from, valid_until, order_id FROM coupon
+			valid_from, valid_until, order_id, author FROM coupon
 		WHERE user_id = +?1 AND order_id IS NULL AND currency = +?2 AND minimum <= +?3
 			AND valid_from <= +?4 AND ?4 < valid_until AND (amount, id) < (?5, ?6)
 		ORDER BY amount DESC, id DESC LIMIT +?7`,
@@ -85,7 +85,7 @@ func read(v *actors.View, size int, query string, args ...any) (*api.CouponList,
 		var c api.Coupon
 		var order sql.NullString
 		if err := r.Scan(&c.ID, &c.User, &c.Name, &c.Amount.Amount, &c.Minimum.Amount,
-			&c.Amount.Currency, &c.ValidFrom, &c.ValidUntil, &order); err != nil {
+			&c.Amount.Currency, &c.ValidFrom, &c.ValidUntil, &order, &c.By); err != nil {
 			return err
 		}
 		c.Minimum.Currency = c.Amount.Currency

@@ -6,7 +6,7 @@
 package goods
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -21,13 +21,19 @@ import (
 //go:embed schema.sql
 var schema string
 
+// migrations are the later versions of the tables.
+//
+//go:embed 0*.sql
+var migrations embed.FS
+
 // Spec describes the actor. Rows C1 to C7, C9 and Y9.
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "goods",
-		Version:     "1.1.0",
+		Version:     "1.2.0",
 		Description: "Products, SKUs, prices, and stock with its ledger.",
 		Schema:      schema,
+		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(putProducts),
 			actors.On(receiveStock),

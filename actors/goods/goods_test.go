@@ -247,14 +247,14 @@ func TestReceiveAndAdjust(t *testing.T) {
 	a := shop(t)
 	a.MustEdge("rcv", &api.ReceiveStock{SKU: "mug-1", Quantity: 5, Reason: "delivery 7"})
 	a.Edge("rcv", &api.ReceiveStock{SKU: "mug-1", Quantity: 5, Reason: "delivery 7"})
-	a.MustEdge("adj", &api.AdjustStock{SKU: "mug-1", Difference: -2, Reason: "broken"})
+	a.MustEdge("adj", &api.AdjustStock{SKU: "mug-1", Difference: -2, Reason: "broken", By: "usr_9"})
 	wantStock(a, "mug-1", 13, 0)
 	rows := ledger(a, "mug-1")
 	if len(rows) != 3 {
 		t.Fatalf("ledger %+v", rows)
 	}
 	want := api.StockEntry{Seq: rows[0].Seq, SKU: "mug-1", Kind: api.LedgerAdjust, Stock: -2,
-		Cause: "adj", Reason: "broken", At: api.TimeOf(actorstest.Start.Add(4 * time.Millisecond))}
+		Cause: "adj", Reason: "broken", By: "usr_9", At: api.TimeOf(actorstest.Start.Add(4 * time.Millisecond))}
 	if rows[0] != want {
 		t.Errorf("got %+v, want %+v", rows[0], want)
 	}
@@ -276,6 +276,7 @@ func TestReceiveAndAdjustRefuse(t *testing.T) {
 		{api.CodeInvalid, "quantity", &api.ReceiveStock{SKU: "mug-1", Quantity: 1_000_001}},
 		{api.CodeInvalid, "quantity", &api.ReceiveStock{SKU: "full", Quantity: 1}},
 		{api.CodeInvalid, "reason", &api.ReceiveStock{SKU: "mug-1", Quantity: 1, Reason: long}},
+		{api.CodeInvalid, "by", &api.ReceiveStock{SKU: "mug-1", Quantity: 1, By: long[:65]}},
 		{api.CodeUnknownSKU, "sku", &api.AdjustStock{SKU: "none", Difference: 1, Reason: "x"}},
 		{api.CodeInvalid, "difference", &api.AdjustStock{SKU: "mug-1", Reason: "x"}},
 		{api.CodeInvalid, "difference", &api.AdjustStock{SKU: "mug-1", Reason: "x",

@@ -16,7 +16,7 @@ func putProducts(tx *actors.Tx, m *api.PutProducts) error {
 	if err := checkProducts(m); err != nil {
 		return err
 	}
-	if err := checkCurrency(tx, m); err != nil {
+	if err := errors.Join(api.CheckBy(m.By), checkCurrency(tx, m)); err != nil {
 		return err
 	}
 	made := map[string]bool{}
@@ -37,7 +37,7 @@ func putProducts(tx *actors.Tx, m *api.PutProducts) error {
 			if !made[s.ID] {
 				continue
 			}
-			if err := firstStock(tx, s); err != nil {
+			if err := firstStock(tx, s, m.By); err != nil {
 				return err
 			}
 		}
@@ -146,13 +146,13 @@ func putSKU(tx *actors.Tx, product string, s *api.SKU) error {
 }
 
 // firstStock opens the ledger of a new SKU.
-func firstStock(tx *actors.Tx, s *api.SKU) error {
+func firstStock(tx *actors.Tx, s *api.SKU, by string) error {
 	_, err := tx.Exec(`INSERT INTO stock (sku) VALUES (?)`, s.ID)
 	if err != nil || s.Stock == 0 || s.Policy == api.PolicyNone {
 		return err
 	}
 	return change(tx, api.StockEntry{SKU: s.ID, Kind: api.LedgerReceive, Stock: s.Stock,
-		Cause: tx.MessageID(), Reason: "first stock"})
+		Cause: tx.MessageID(), Reason: "first stock", By: by})
 }
 
 // change writes a row of the ledger, by which the stock changes. The statement
@@ -161,10 +161,11 @@ func firstStock(tx *actors.Tx, s *api.SKU) error {
 // row lacks its prev. Handlers check before they write, so that is a fault.
 // Rows C4, C7.
 func change(tx *actors.Tx, e api.StockEntry) error {
-	_, err := tx.Exec(`INSERT INTO ledger (sku, prev, kind, stock, locked, cause, reason, at)
+	_, err := tx.Exec(`INSERT INTO ledger
+		(sku, prev, kind, stock, locked, cause, reason, author, at)
 		VALUES (?1, (SELECT last FROM stock WHERE sku = ?1 AND stock - locked >= ?4 - ?3),
-		?2, ?3, ?4, ?5, ?6, ?7)`,
-		e.SKU, e.Kind, e.Stock, e.Locked, e.Cause, e.Reason, tx.Now())
+		?2, ?3, ?4, ?5, ?6, ?7, ?8)`,
+		e.SKU, e.Kind, e.Stock, e.Locked, e.Cause, e.Reason, e.By, tx.Now())
 	return err
 }
 
@@ -189,7 +190,7 @@ func receiveStock(tx *actors.Tx, m *api.ReceiveStock) error {
 		return invalid("quantity", "not a number of 1 to %d", api.MaxQuantity)
 	}
 	return correct(tx, api.StockEntry{SKU: m.SKU, Kind: api.LedgerReceive, Stock: m.Quantity,
-		Reason: m.Reason})
+		Reason: m.Reason, By: m.By})
 }
 
 // adjustStock corrects the number of units, for a reason.
@@ -201,7 +202,7 @@ func adjustStock(tx *actors.Tx, m *api.AdjustStock) error {
 		return invalid("reason", "a correction needs a reason")
 	}
 	return correct(tx, api.StockEntry{SKU: m.SKU, Kind: api.LedgerAdjust, Stock: m.Difference,
-		Reason: m.Reason})
+		Reason: m.Reason, By: m.By})
 }
 
 // correct changes the stock on an operator's word, within 0 to MaxStock and
@@ -209,6 +210,9 @@ func adjustStock(tx *actors.Tx, m *api.AdjustStock) error {
 func correct(tx *actors.Tx, e api.StockEntry) error {
 	if !isText(e.Reason, maxReason) {
 		return invalid("reason", "not one line of at most %d characters", maxReason)
+	}
+	if err := api.CheckBy(e.By); err != nil {
+		return err
 	}
 	var stock, locked int64
 	err := tx.Row(`SELECT stock, locked FROM stock WHERE sku = ?`, e.SKU).Scan(&stock, &locked)

@@ -229,9 +229,11 @@ func listStockLedger(v *actors.View, q *api.ListStockLedger) (*api.StockLedger, 
 	list := &api.StockLedger{Entries: []api.StockEntry{}}
 	for next > 0 && len(list.Entries) < q.Size() {
 		var e api.StockEntry
-		err := v.Row(`SELECT seq, prev, sku, kind, stock, locked, cause, reason, at FROM ledger
+		err := v.Row(`SELECT seq, prev, sku, kind, stock, locked, cause, reason, author, at
+			FROM ledger
 			WHERE seq = +? AND sku = +?`, next, q.SKU).
-			Scan(&e.Seq, &next, &e.SKU, &e.Kind, &e.Stock, &e.Locked, &e.Cause, &e.Reason, &e.At)
+			Scan(&e.Seq, &next, &e.SKU, &e.Kind, &e.Stock, &e.Locked, &e.Cause, &e.Reason,
+				&e.By, &e.At)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, invalid("cursor", "not the cursor of a page of this SKU")
 		}

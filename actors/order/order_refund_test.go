@@ -168,6 +168,25 @@ func TestPaidWhileClosing(t *testing.T) {
 	}
 }
 
+// ACCEPT E4 E2: a cancel that the payment wins is kept in the journal, with who
+// wanted it and why; the end of the time to pay is not.
+func TestCancelFailed(t *testing.T) {
+	b := newBench(t)
+	m := b.placed()
+	b.MustEdge("cancel", &api.CancelOrder{Order: m.Order, By: "usr_sup", Reason: "wrong price"})
+	b.wantState(m, api.OrderClosing)
+	b.pay(m)
+	b.wantSent("order.cancel-failed", "goods/sell", "shipping/create", "order.paid")
+	e := actorstest.Events(b.Actor)[0]
+	if got := (&api.JournalEntry{Event: e}).Intervention(); got.By != "usr_sup" ||
+		got.Reason != "wrong price" || e.Order != m.Order || e.User != m.User {
+		t.Errorf("the event is %+v, %s", e, e.Data)
+	}
+	if o := b.wantState(m, api.OrderPaid); o.Reason != nil {
+		t.Errorf("order is %+v", o)
+	}
+}
+
 // A payment of another amount is a fault, and pays nothing.
 func TestPaidWithAnotherAmount(t *testing.T) {
 	b := newBench(t)

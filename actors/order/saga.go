@@ -271,6 +271,9 @@ func paid(tx *actors.Tx, o *order) error {
 	if c.PointsPer > 0 {
 		o.Points = o.Total.Amount / c.PointsPer
 	}
+	if err := cancelFailed(tx, o); err != nil {
+		return err
+	}
 	covered := o.State == api.OrderPlaced && o.ExpiresAt == 0
 	o.State, o.Reason, o.deadline = api.OrderPaid, nil, 0
 	if err := save(tx, o); err != nil {
@@ -285,6 +288,20 @@ func paid(tx *actors.Tx, o *order) error {
 		}
 	}
 	return tell(tx, o, api.EventOrderPaid)
+}
+
+// cancelFailed records who wanted to cancel an order that was paid before its
+// payment was closed, and why: the order forgets it. Row E4.
+func cancelFailed(tx *actors.Tx, o *order) error {
+	if o.Reason == nil || o.Reason.Code != api.CodeCancelled {
+		return nil
+	}
+	var who api.Cancellation
+	if err := json.Unmarshal(o.Reason.Data, &who); err != nil {
+		return fmt.Errorf("cancellation of order %s: %w", o.ID, err)
+	}
+	return tx.Emit(api.Event{Type: api.EventCancelFailed, Order: o.ID, User: o.User,
+		Data: api.Raw(&api.Intervention{By: who.By, Reason: o.Reason.Message})})
 }
 
 // emptyCart has what was ordered leave the cart. The effect's id keeps it from

@@ -27,7 +27,7 @@ func credit(tx *actors.Tx, m *api.Credit) error {
 		return err
 	}
 	p := &posting{user: m.User, shop: ShopIssued, WalletEntry: api.WalletEntry{
-		Amount: m.Amount, Kind: api.EntryCredit, Reason: m.Reason}}
+		Amount: m.Amount, Kind: api.EntryCredit, Reason: m.Reason, By: m.By}}
 	move := take
 	if m.Amount.Amount > 0 {
 		move = give
@@ -59,7 +59,7 @@ func checkCredit(m *api.Credit) error {
 	case !isText(m.Reason) || utf8.RuneCountInString(m.Reason) > MaxReason:
 		return api.Refuse(api.CodeInvalid, "needs 1 to %d characters", MaxReason).At("reason")
 	}
-	return nil
+	return api.CheckBy(m.By)
 }
 
 // isText tells whether s says something and can be shown on one line.
@@ -237,10 +237,10 @@ func record(tx *actors.Tx, p *posting) error {
 		order, occurrence = p.Order, p.occurrence
 	}
 	_, err := tx.Exec(`INSERT INTO entry (owner, unit, transfer, amount, balance, kind,
-			order_id, occurrence, reason, at)
-		VALUES (?11, ?2, ?3, -?4, NULL, ?6, NULL, NULL, '', ?10),
-			(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)`,
+			order_id, occurrence, reason, author, at)
+		VALUES (?11, ?2, ?3, -?4, NULL, ?6, NULL, NULL, '', '', ?10),
+			(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?12, ?10)`,
 		p.user, p.Amount.Currency, p.Transfer, p.Amount.Amount, p.Balance.Amount, p.Kind,
-		order, occurrence, p.Reason, p.At, p.shop)
+		order, occurrence, p.Reason, p.At, p.shop, p.By)
 	return err
 }

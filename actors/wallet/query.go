@@ -53,13 +53,14 @@ func listEntries(v *actors.View, q *api.ListWalletEntries) (*api.WalletEntryList
 			Balance: api.Money{Currency: q.Unit}}
 		var order sql.NullString
 		if err := r.Scan(&e.Seq, &e.Transfer, &e.Amount.Amount, &e.Balance.Amount, &e.Kind,
-			&order, &e.Reason, &e.At); err != nil {
+			&order, &e.Reason, &e.By, &e.At); err != nil {
 			return err
 		}
 		e.Order = order.String
 		all = append(all, e)
 		return nil
-	}, `SELECT seq, transfer, amount, balance, kind, order_id, reason, at FROM entry
+	}, `SELECT seq, transfer, amount, balance, kind, order_id, reason, author, at
+		FROM entry
 		WHERE owner = +? AND unit = +? AND balance IS NOT NULL AND seq < ?
 			ORDER BY seq DESC LIMIT +?`,
 		q.User, q.Unit, before, q.Size()+1)

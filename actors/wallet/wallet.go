@@ -6,13 +6,18 @@
 package wallet
 
 import (
-	_ "embed"
+	"embed"
 
 	"ordo/actors"
 )
 
 //go:embed schema.sql
 var schema string
+
+// migrations are the later versions of the tables.
+//
+//go:embed 0*.sql
+var migrations embed.FS
 
 // MaxReason is the longest reason of a credit, in characters.
 const MaxReason = 500
@@ -35,9 +40,10 @@ const (
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "wallet",
-		Version:     "1.1.0",
+		Version:     "1.2.0",
 		Description: "Balances and points of users in a double-entry ledger",
 		Schema:      schema,
+		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(credit),
 			actors.On(debit),

@@ -31,6 +31,24 @@ func given(t *testing.T, amount api.Money) *actorstest.Actor {
 	return a
 }
 
+// ACCEPT U3: the user's entry says who gave it; what an order takes has nobody.
+func TestCreditedBy(t *testing.T) {
+	a := actorstest.New(t, wallet.Spec())
+	c := credit(ann, gbp(500))
+	c.By = "usr_9"
+	a.MustEdge("given", c)
+	debit(a, "ord_1", ann, gbp(100))
+	var list api.WalletEntryList
+	if r := a.Ask(&api.ListWalletEntries{User: ann, Unit: "GBP"}, &list); r != nil ||
+		len(list.Entries) != 2 || list.Entries[0].By != "" || list.Entries[1].By != "usr_9" {
+		t.Errorf("%v, entries %+v", r, list.Entries)
+	}
+	c.By = strings.Repeat("x", api.MaxBy+1)
+	if r := a.Edge("bad", c).Refusal; r == nil || r.Code != api.CodeInvalid || r.Place != "by" {
+		t.Errorf("refused with %v", r)
+	}
+}
+
 func step(order string, occurrence int) api.Step {
 	return api.Step{Order: order, Name: "wallet.debit", Occurrence: occurrence}
 }

@@ -35,3 +35,25 @@ func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
+
+// Client is the address that a request comes from; of IPv6 the network of 64 bits,
+// because one client has all of it. What a proxy on this machine has added last to
+// X-Forwarded-For is believed, what others say there is not.
+func Client(r *http.Request) string {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	addr := from.Addr().Unmap()
+	if said := r.Header.Values("X-Forwarded-For"); addr.IsLoopback() && len(said) > 0 {
+		last := said[len(said)-1]
+		last = strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+		if by, err := netip.ParseAddr(last); err == nil {
+			addr = by.Unmap()
+		}
+	}
+	if addr.Is6() {
+		return netip.PrefixFrom(addr.WithZone(""), 64).Masked().String()
+	}
+	return addr.String()
+}

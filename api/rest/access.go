@@ -99,6 +99,9 @@ func (s *Server) admit(ctx context.Context, x *exchange, who access) error {
 		return err
 	}
 	x.who = caller{User: sess.User, Role: sess.Role, Token: token, Session: sess}
+	if sess.Operator != "" && (who < support || sess.Operator != s.operator) {
+		return api.Refuse(api.CodeUnauthorized, "the session is not good for this")
+	}
 	if !slices.Contains(rolesFor(who), sess.Role) {
 		return api.Refuse(api.CodeForbidden, "a %s may not do this", sess.Role)
 	}

@@ -61,7 +61,8 @@ type receiveInput struct {
 
 // receiveStock is row C8.
 func (s *Server) receiveStock(ctx context.Context, in *receiveInput) (*none, error) {
-	m := &api.ReceiveStock{SKU: in.Body.SKU, Quantity: in.Body.Quantity, Reason: in.Body.Reason}
+	m := &api.ReceiveStock{SKU: in.Body.SKU, Quantity: in.Body.Quantity, Reason: in.Body.Reason,
+		By: callerOf(ctx).User}
 	return nil, s.do(ctx, in.messageID(ctx, "receive"), m, nil)
 }
 
@@ -79,7 +80,7 @@ func (s *Server) adjustStock(ctx context.Context, in *adjustInput) (*none, error
 		return nil, api.Refuse(api.CodeInvalid, "a difference is not 0").At("difference")
 	}
 	m := &api.AdjustStock{SKU: in.Body.SKU, Difference: in.Body.Difference,
-		Reason: in.Body.Reason}
+		Reason: in.Body.Reason, By: callerOf(ctx).User}
 	return nil, s.do(ctx, in.messageID(ctx, "adjust"), m, nil)
 }
 
@@ -124,14 +125,16 @@ func (s *Server) issueCoupons(ctx context.Context, in *couponsInput) (
 		return nil, err
 	}
 	id := in.messageID(ctx, "coupons")
-	m := &api.IssueCoupons{Coupons: make([]api.Coupon, len(in.Body.Coupons))}
+	m := &api.IssueCoupons{Coupons: make([]api.Coupon, len(in.Body.Coupons)),
+		By: callerOf(ctx).User}
 	for i, c := range in.Body.Coupons {
 		if c.ID == "" {
 			// From the message's id, so that a repeat issues the same ones.
 			c.ID = api.DeriveID(api.PrefixCoupon, c.From.Std(), fmt.Sprintf("%s/%d", id, i))
 		}
 		m.Coupons[i] = api.Coupon{ID: c.ID, User: c.User, Name: c.Name, Amount: c.Amount,
-			Minimum: c.Minimum, ValidFrom: c.From, ValidUntil: c.Until, State: api.CouponOpen}
+			Minimum: c.Minimum, ValidFrom: c.From, ValidUntil: c.Until, State: api.CouponOpen,
+			By: m.By}
 	}
 	if err := s.do(ctx, id, m, nil); err != nil {
 		return nil, err
@@ -192,7 +195,8 @@ func (s *Server) creditWallet(ctx context.Context, in *creditInput) (
 	if err := s.checkUser(ctx, in.Body.User, "user"); err != nil {
 		return nil, err
 	}
-	m := &api.Credit{User: in.Body.User, Amount: in.Body.Amount, Reason: in.Body.Reason}
+	m := &api.Credit{User: in.Body.User, Amount: in.Body.Amount, Reason: in.Body.Reason,
+		By: callerOf(ctx).User}
 	if err := s.do(ctx, in.messageID(ctx, "credit"), m, nil); err != nil {
 		return nil, err
 	}
@@ -346,8 +350,8 @@ func (s *Server) cancelAnyOrder(ctx context.Context, in *cancelAnyInput) (
 	*answer[passed[api.Order]], error) {
 	m := &api.CancelOrder{Order: in.ID, By: callerOf(ctx).User, Reason: in.Body.Reason}
 	out, err := s.cancel(ctx, m)
-	s.log.Info("order cancelled by support", "order", m.Order, "by", m.By, "reason", m.Reason,
-		"err", err)
+	s.log.Info("order cancelled by support", "order", m.Order, "by", m.By, "reason",
+		api.MaskText(m.Reason), "err", err)
 	return out, err
 }
 

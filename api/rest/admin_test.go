@@ -35,11 +35,13 @@ func TestIdempotencyKeys(t *testing.T) {
 	s.admin("POST", "/admin/v1/stock/receive", object{"sku": "none", "quantity": 5}).
 		refused(422, api.CodeUnknownSKU)
 	list := decode[api.StockLedger](s.admin("GET", "/admin/v1/stock/ledger?sku=mug", nil).want(200))
-	if len(list.Entries) != 3 || list.Entries[0].Kind != api.LedgerAdjust {
+	if len(list.Entries) != 3 || list.Entries[0].Kind != api.LedgerAdjust ||
+		slices.ContainsFunc(list.Entries, func(e api.StockEntry) bool { return e.By != "admin" }) {
 		t.Errorf("ledger %+v", list)
 	}
 	entries := decode[api.WalletEntryList](u.call("GET", "/v1/wallet/entries", nil).want(200))
-	if len(entries.Entries) != 1 || entries.Entries[0].Balance != gbp(500) {
+	if len(entries.Entries) != 1 || entries.Entries[0].Balance != gbp(500) ||
+		entries.Entries[0].By != "admin" {
 		t.Errorf("entries %+v", entries)
 	}
 	u.call("GET", "/v1/wallet/entries?unit=POINT", nil).want(200)

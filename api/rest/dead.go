@@ -17,17 +17,31 @@ type deadInput struct {
 
 // listDead is row M5.
 func (s *Server) listDead(ctx context.Context, in *deadInput) (
-	*answer[passed[api.LetterList]], error) {
+	*answer[api.LetterList], error) {
 	if err := checkActor(in.Actor); err != nil {
 		return nil, err
 	}
 	q := &api.ListLetters{Page: in.page(), State: in.State}
-	var out passed[api.LetterList]
-	err := s.Edge.AskActor(ctx, api.Route{Actor: in.Actor, Verb: api.EndpointDead}, q, &out.JSON)
-	if err != nil {
+	out := &answer[api.LetterList]{}
+	if err := s.Edge.AskActor(ctx, api.Route{Actor: in.Actor, Verb: api.EndpointDead}, q,
+		&out.Body); err != nil {
 		return nil, err
 	}
-	return &answer[passed[api.LetterList]]{out}, nil
+	for i := range out.Body.Letters {
+		out.Body.Letters[i] = shownLetter(ctx, out.Body.Letters[i])
+	}
+	return out, nil
+}
+
+// shownLetter is a letter as the caller may see it: an admin without secrets, and
+// support without personal data as well.
+func shownLetter(ctx context.Context, l api.Letter) api.Letter {
+	if callerOf(ctx).Role == api.RoleAdmin {
+		l.Body = api.MaskSecrets(l.Body)
+		return l
+	}
+	l.Body, l.Error, l.Reason = api.Mask(l.Body), api.MaskText(l.Error), api.MaskText(l.Reason)
+	return l
 }
 
 // LetterPath names a dead letter; embed it in an input.
@@ -49,7 +63,7 @@ func (s *Server) getDead(ctx context.Context, in *LetterPath) (*answer[api.Lette
 	if len(list.Letters) == 0 {
 		return nil, api.Refuse(api.CodeNotFound, "there is no dead letter %d", in.N)
 	}
-	return &answer[api.Letter]{list.Letters[0]}, nil
+	return &answer[api.Letter]{shownLetter(ctx, list.Letters[0])}, nil
 }
 
 type settleInput struct {
@@ -78,7 +92,7 @@ func (s *Server) settleDead(ctx context.Context, in *settleInput) (*answer[lette
 	err := s.Edge.DoVerb(ctx, api.Route{Actor: in.Actor, Verb: verb},
 		api.NewID(fmt.Sprintf("dead-%s-%d-%s", in.Actor, in.N, in.What)), m, &state)
 	s.log.Info("dead letter "+in.What, "actor", in.Actor, "letter", in.N, "by", m.By,
-		"reason", m.Reason, "state", state, "err", err)
+		"reason", api.MaskText(m.Reason), "state", state, "err", err)
 	if err != nil {
 		return nil, err
 	}

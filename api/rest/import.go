@@ -76,8 +76,8 @@ func (s *Server) importProducts(ctx context.Context, in *importInput) (
 	}
 	id, out := in.messageID(ctx, "import"), imported{Rows: t.rows}
 	for n, batch := range batches(t.list) {
-		if err := s.do(ctx, id+"-"+strconv.Itoa(n), &api.PutProducts{Products: batch},
-			nil); err != nil {
+		if err := s.do(ctx, id+"-"+strconv.Itoa(n),
+			&api.PutProducts{Products: batch, By: callerOf(ctx).User}, nil); err != nil {
 			if refusal := api.AsError(err); refusal != nil && n > 0 {
 				refusal.Message += fmt.Sprintf(" (after %d products were imported)", out.Products)
 			}

@@ -98,8 +98,8 @@ func (s *Server) importCourses(ctx context.Context, in *coursesInput) (
 		}
 	}
 	for n, batch := range batches(t.products) {
-		if err := s.do(ctx, id+"-goods-"+strconv.Itoa(n), &api.PutProducts{Products: batch},
-			nil); err != nil {
+		if err := s.do(ctx, id+"-goods-"+strconv.Itoa(n),
+			&api.PutProducts{Products: batch, By: callerOf(ctx).User}, nil); err != nil {
 			return nil, err
 		}
 	}

@@ -108,6 +108,7 @@ type Server struct {
 	Config
 	log      *slog.Logger
 	adminSum [sha256.Size]byte
+	operator string // of sessions begun with the admin token
 	router   *chi.Mux
 	guests   *rate.Limiter
 	forged   *rate.Limiter
@@ -139,9 +140,10 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{Config: cfg, log: cfg.Log, adminSum: sha256.Sum256([]byte(cfg.AdminToken)),
-		router: chi.NewMux(), hashing: newHashing(), closing: make(chan struct{}),
-		guests: rate.NewLimiter(rate.Limit(cfg.GuestsPerSecond), 10*cfg.GuestsPerSecond),
-		forged: rate.NewLimiter(forgedPerSecond, 10*forgedPerSecond)}
+		operator: operatorOf(cfg.AdminToken), router: chi.NewMux(), hashing: newHashing(),
+		closing: make(chan struct{}),
+		guests:  rate.NewLimiter(rate.Limit(cfg.GuestsPerSecond), 10*cfg.GuestsPerSecond),
+		forged:  rate.NewLimiter(forgedPerSecond, 10*forgedPerSecond)}
 	s.huma = huma.NewAPI(s.humaConfig(), humachi.NewAdapter(s.router))
 	s.routes()
 	return s, s.documents()
@@ -251,6 +253,7 @@ func (s *Server) routes() {
 	s.walletRoutes()
 	s.couponRoutes()
 	s.adminRoutes()
+	s.sessionRoutes()
 	s.transactionRoutes()
 	s.findRoutes()
 	s.webhookRoutes()

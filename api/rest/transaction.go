@@ -97,7 +97,7 @@ func (s *Server) retryTransaction(ctx context.Context, in *interveneInput) (
 	if is(err, api.CodeNothingToRetry) && out.Letters+out.Open > 0 {
 		err = nil
 	}
-	s.log.Info("order retried", "order", in.ID, "by", by, "reason", in.Body.Reason,
+	s.log.Info("order retried", "order", in.ID, "by", by, "reason", api.MaskText(in.Body.Reason),
 		"steps", out.Steps, "letters", out.Letters, "err", err)
 	if err != nil {
 		return nil, err
@@ -209,7 +209,7 @@ func (s *Server) settleTransaction(ctx context.Context, in *interveneInput) (
 		err = s.do(ctx, api.NewID("settle"), m, nil)
 		out.Found = m.Found
 	}
-	s.log.Info("order settled", "order", in.ID, "by", m.By, "reason", m.Reason,
+	s.log.Info("order settled", "order", in.ID, "by", m.By, "reason", api.MaskText(m.Reason),
 		"differences", out.Differences, "err", err)
 	if err != nil {
 		return nil, err

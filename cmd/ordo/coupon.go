@@ -175,11 +175,11 @@ func (c *CouponLsCmd) Run(ctx context.Context, t *terminal) error {
 		return printLines(t.Out, list.Coupons)
 	}
 	w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "COUPON\tSTATE\tAMOUNT\tMINIMUM\tUNTIL\tNAME") // w keeps its error
+	fmt.Fprintln(w, "COUPON\tSTATE\tAMOUNT\tMINIMUM\tUNTIL\tBY\tNAME") // w keeps its error
 	for i := range list.Coupons {
 		p := &list.Coupons[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", p.ID, p.State, p.Amount, p.Minimum,
-			p.ValidUntil.Std().UTC().Format(time.RFC3339), p.Name)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.ID, p.State, p.Amount, p.Minimum,
+			p.ValidUntil.Std().UTC().Format(time.RFC3339), or(p.By, "-"), p.Name)
 	}
 	return w.Flush()
 }

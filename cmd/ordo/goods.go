@@ -276,10 +276,10 @@ func (c *GoodsLedgerCmd) Run(ctx context.Context, t *terminal) error {
 		return printLines(t.Out, list.Entries)
 	}
 	w := tabwriter.NewWriter(t.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "AT\tKIND\tSTOCK\tLOCKED\tCAUSE\tREASON") // w keeps its error
+	fmt.Fprintln(w, "AT\tKIND\tSTOCK\tLOCKED\tCAUSE\tBY\tREASON") // w keeps its error
 	for _, e := range list.Entries {
-		fmt.Fprintf(w, "%s\t%s\t%+d\t%+d\t%s\t%s\n", e.At.Std().UTC().Format(time.RFC3339), e.Kind,
-			e.Stock, e.Locked, e.Cause, e.Reason)
+		fmt.Fprintf(w, "%s\t%s\t%+d\t%+d\t%s\t%s\t%s\n", e.At.Std().UTC().Format(time.RFC3339),
+			e.Kind, e.Stock, e.Locked, e.Cause, or(e.By, "-"), e.Reason)
 	}
 	return w.Flush()
 }

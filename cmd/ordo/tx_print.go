@@ -88,8 +88,11 @@ func printTimeline(out io.Writer, t *rest.Timeline) error {
 		return fmt.Sprintf("%s %d\t%s\t%s\t%s\t%s", l.Actor, l.N, l.State, second(l.At), l.Subject,
 			l.Error)
 	})
-	p.table("EVENT\tAT", len(t.Events), func(i int) string {
-		return t.Events[i].Type + "\t" + clock(t.Events[i].At)
+	p.table("EVENT\tAT\tBY\tREASON", len(t.Events), func(i int) string {
+		e := &t.Events[i]
+		who := e.Intervention()
+		return fmt.Sprintf("%s\t%s\t%s\t%s", e.Type, clock(e.At), or(who.By, "-"),
+			or(who.Reason, "-"))
 	})
 	p.say("\n")
 	for _, text := range append(t.Missing.Lines(), t.Notes...) {

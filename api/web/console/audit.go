@@ -51,9 +51,9 @@ func (e event) Masked() string { return raw(api.Mask(e.Data)).String() }
 
 // eventTypes are all that the journal keeps.
 var eventTypes = [...]string{api.EventOrderPlaced, api.EventOrderRefused, api.EventOrderPaid,
-	api.EventOrderCancelled, api.EventOrderRefunded, api.EventRefundAsked, api.EventRefundDenied,
-	api.EventRefundFailed, api.EventOrderRetried, api.EventOrderSettled, api.EventPaymentPaid,
-	api.EventPaymentLate, api.EventPaymentRefunded}
+	api.EventOrderCancelled, api.EventCancelFailed, api.EventOrderRefunded, api.EventRefundAsked,
+	api.EventRefundDenied, api.EventRefundFailed, api.EventOrderRetried, api.EventOrderSettled,
+	api.EventPaymentPaid, api.EventPaymentLate, api.EventPaymentRefunded}
 
 // listJournal is row L4: an order's events in their order, those of all orders the
 // newest first.

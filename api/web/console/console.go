@@ -13,8 +13,6 @@ import (
 	"log/slog"
 	"net/http"
 
-	"golang.org/x/time/rate"
-
 	"ordo/api"
 	"ordo/api/origin"
 	"ordo/api/web/call"
@@ -28,9 +26,11 @@ const Prefix = "/console"
 const (
 	// MaxForm is the largest form, in bytes.
 	MaxForm = 64 << 10
-	// loginsPerSecond is how many tries to log in may fail in this process, and ten
+	// loginsPerSecond is how many tries to log in may fail from one address, and ten
 	// times as many at once.
 	loginsPerSecond = 1
+	// maxOrigins is the most addresses that are known to have tried, twice over.
+	maxOrigins = 4096
 )
 
 //go:embed templates/*.html assets
@@ -55,14 +55,14 @@ type Config struct {
 }
 
 // Server serves the console, an http.Handler for all addresses under Prefix. It
-// keeps nothing between requests.
+// keeps nothing between requests but how often logins have failed.
 type Server struct {
 	Config
 	api    call.API
 	site   page.Site
 	mux    *http.ServeMux
 	pages  map[string]*template.Template
-	logins *rate.Limiter
+	logins origins
 }
 
 // New makes the console.
@@ -75,8 +75,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{Config: cfg, api: call.API{Handler: cfg.API}, mux: http.NewServeMux(),
 		site: page.Site{Files: files, Root: Prefix, Policy: policy, Secure: cfg.Secure,
-			SameSite: http.SameSiteStrictMode},
-		logins: rate.NewLimiter(loginsPerSecond, 10*loginsPerSecond)}
+			SameSite: http.SameSiteStrictMode}}
 	err := s.site.Load()
 	if err == nil {
 		s.pages, err = s.site.Templates(s.funcs())

@@ -16,7 +16,8 @@ import (
 const (
 	cookieToken = "ordo-console"
 	cookieForm  = "ordo-console-form"
-	// tokenAge is how long a login lasts.
+	// tokenAge is how long a login lasts: as the session that stands for the admin
+	// token.
 	tokenAge = 12 * time.Hour
 )
 
@@ -25,8 +26,8 @@ type visit struct {
 	s *Server
 	w http.ResponseWriter
 	r *http.Request
-	// token is the admin token, or the session of an admin or supporter; empty
-	// for who has not logged in.
+	// token is a session: one that stands for the admin token, or that of an admin
+	// or supporter; empty for who has not logged in.
 	token string
 	// key makes this browser's forms its own.
 	key string
@@ -37,8 +38,12 @@ type visit struct {
 }
 
 func (s *Server) visit(w http.ResponseWriter, r *http.Request) *visit {
-	return &visit{s: s, w: w, r: r, form: url.Values{}, token: s.site.Cookie(r, cookieToken),
-		key: s.site.Key(w, r, cookieForm)}
+	v := &visit{s: s, w: w, r: r, form: url.Values{}, key: s.site.Key(w, r, cookieForm)}
+	// Cookies of before had the admin token itself.
+	if token := s.site.Cookie(r, cookieToken); strings.HasPrefix(token, "ses_") {
+		v.token = token
+	}
+	return v
 }
 
 // formToken is what every form of this visitor's pages brings with it.
@@ -113,64 +118,4 @@ func (v *visit) fail(err error) {
 		v.s.Log.Error("page failed", "path", v.r.URL.Path, "err", err)
 		http.Error(v.w, page.Title, p.Status)
 	}
-}
-
-func (v *visit) showLogin() error { return v.loginPage(http.StatusOK, nil) }
-
-func (v *visit) loginPage(status int, bad []string) error {
-	next := v.r.URL.Query().Get("next")
-	if v.form.Has("next") {
-		next = v.form.Get("next")
-	}
-	return v.show(status, view{Page: "login", Title: "Log in", Bad: bad,
-		D: map[string]string{"Next": v.s.site.OwnPath(next), "Email": v.value("email")}})
-}
-
-// login takes the admin token, or the e-mail address and password of an admin or
-// a supporter.
-func (v *visit) login() error {
-	if v.s.logins.Tokens() < 1 {
-		return v.loginPage(http.StatusTooManyRequests, []string{"Too many tries; wait a moment."})
-	}
-	token := v.value("token")
-	if token == "" {
-		var made struct{ Token string }
-		err := v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/login",
-			Body: map[string]string{"email": v.value("email"), "password": v.form.Get("password")}},
-			&made)
-		if p := call.Refused(err); p != nil && p.Status < http.StatusInternalServerError {
-			v.s.logins.Allow()
-			return v.loginPage(http.StatusForbidden,
-				[]string{"E-mail address or password is wrong."})
-		}
-		if err != nil {
-			return err
-		}
-		token = made.Token
-	}
-	v.token = token
-	err := v.get("/transactions?limit=1", nil)
-	if p := call.Refused(err); p != nil && (p.Status == http.StatusUnauthorized ||
-		p.Status == http.StatusForbidden) {
-		v.token = ""
-		v.s.logins.Allow()
-		return v.loginPage(http.StatusForbidden,
-			[]string{"This token or user may not look in here."})
-	}
-	if err != nil {
-		return err
-	}
-	v.s.site.SetCookie(v.w, cookieToken, token, tokenAge)
-	v.s.Log.Info("console login", "from", v.r.RemoteAddr)
-	return v.goTo(v.form.Get("next"))
-}
-
-func (v *visit) logout() error {
-	if v.token != "" && !strings.HasPrefix(v.token, "adm_") {
-		// A session ends with it; if it can't be ended now, it ends with its time.
-		_ = v.s.api.Do(v.r, call.Call{Method: http.MethodPost, Path: "/v1/logout",
-			Header: []string{"Authorization", "Bearer " + v.token}}, nil)
-	}
-	v.s.site.SetCookie(v.w, cookieToken, "", -time.Second)
-	return v.goTo(Prefix + "/login")
 }
