@@ -42,9 +42,10 @@ func noteTrade(tx *actors.Tx, m *api.NoteTrade) error {
 }
 
 func checkTrade(t *api.Trade) error {
+	if err := checkProvider(t.Provider); err != nil {
+		return err
+	}
 	switch {
-	case t.Provider != api.PayAlipay && t.Provider != api.PayStripe:
-		return invalid("provider", "must be %s or %s", api.PayAlipay, api.PayStripe)
 	case t.Attempt == "" || len(t.Attempt) > maxNumber:
 		return invalid("attempt", "needs 1 to %d characters", maxNumber)
 	case len(t.TradeNo) > maxNumber:
@@ -63,6 +64,13 @@ func checkTrade(t *api.Trade) error {
 		return nil
 	}
 	return invalid("state", "%.20q is not the state of a trade", t.State)
+}
+
+func checkProvider(name string) error {
+	if name != api.PayAlipay && name != api.PayStripe {
+		return invalid("provider", "must be %s or %s", api.PayAlipay, api.PayStripe)
+	}
+	return nil
 }
 
 func isAmount(m api.Money) bool {

@@ -19,16 +19,11 @@ func regain(tx *actors.Tx, order string, p *api.Paid) error {
 		return err
 	}
 	a, err := load(tx, p.Attempt)
-	switch {
-	case err != nil:
+	if err != nil || a.captured > 0 { // then nothing was lost
 		return err
-	case a.Order != order || a.Provider != p.Provider || a.Amount != p.Amount:
-		return fmt.Errorf("attempt %s of %s at %s can't have paid order %s with %s at %s", a.ID,
-			a.Amount, a.Provider, order, p.Amount, p.Provider)
-	case a.captured > 0:
-		return nil // nothing was lost
-	case a.payState == api.PaymentClosed:
-		return fmt.Errorf("the payment of order %s, which was paid, is closed", order)
+	}
+	if err := a.canHavePaid(order, p); err != nil {
+		return err
 	}
 	e := &api.PayLogEntry{Kind: api.BookPay, Provider: p.Provider, Order: order, Attempt: a.ID,
 		TradeNo: p.TradeNo, Amount: p.Amount, At: p.PaidAt}
@@ -40,6 +35,18 @@ func regain(tx *actors.Tx, order string, p *api.Paid) error {
 		return err
 	}
 	return payWith(tx, a)
+}
+
+// canHavePaid refuses what does not fit the attempt or its payment.
+func (a *attempt) canHavePaid(order string, p *api.Paid) error {
+	if a.Order != order || a.Provider != p.Provider || a.Amount != p.Amount {
+		return fmt.Errorf("attempt %s of %s at %s can't have paid order %s with %s at %s", a.ID,
+			a.Amount, a.Provider, order, p.Amount, p.Provider)
+	}
+	if a.payState == api.PaymentClosed {
+		return fmt.Errorf("the payment of order %s, which was paid, is closed", order)
+	}
+	return nil
 }
 
 // regainOpen has an open payment be paid before a part of it is refunded: only an

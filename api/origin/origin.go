@@ -10,7 +10,8 @@ import (
 )
 
 // forwarding are headers that a proxy adds.
-var forwarding = [...]string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "Forwarded",
+var forwarding = [...]string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"Forwarded",
 	"X-Real-Ip", "Via", "Cf-Connecting-Ip", "True-Client-Ip"}
 
 // FromHere tells whether a request comes from this machine, was not sent through

@@ -272,15 +272,7 @@ func (g *Gateway) follow(link string) (t *trade, sub string, err error) {
 		t, sub, err := g.act(g.cashierNumber(id), actionLook, sending{})
 		return t, sub, err
 	}
-	query := u.RawQuery
-	if u.Scheme == "" && u.Host == "" && query == "" {
-		query = link
-	}
-	values, err := url.ParseQuery(query)
-	if err != nil || !opensCashier(values.Get("method")) {
-		return nil, subInvalid, nil
-	}
-	call, sub := g.verify(values, "")
+	call, sub := g.linked(u, link)
 	if sub != "" {
 		return nil, sub, nil
 	}
@@ -289,6 +281,20 @@ func (g *Gateway) follow(link string) (t *trade, sub string, err error) {
 		sub = "" // the link shows the trade; what can be done with it is asked next
 	}
 	return t, sub, err
+}
+
+// linked is the call that a signed link makes, or the text that an app gets; a
+// refusal or "".
+func (g *Gateway) linked(u *url.URL, link string) (*call, string) {
+	query := u.RawQuery
+	if u.Scheme == "" && u.Host == "" && query == "" {
+		query = link
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil || !opensCashier(values.Get("method")) {
+		return nil, subInvalid
+	}
+	return g.verify(values, "")
 }
 
 // as is the trade as it stood when it had an earlier status; "" is now.
