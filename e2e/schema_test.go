@@ -19,7 +19,7 @@ var released = map[string]string{
 	"actors/goods/00002_author.sql":                 "41f13c09bd469edb27a29b20dfe9c84f7d03f60459fc84935d759155fddd30b1",
 	"actors/goods/schema.sql":                       "4923659b719b003b913dde867924f68593312d37845de598774fde2d5943b81e",
 	"actors/journal/00002_webhooks.sql":             "2aec05f9d243ea9d773615b031b1878a9d6496f9be8fac01142dd9aa5a77809f",
-	"actors/journal/00003_log.sql":                  "6f878b0f3f94ca22f5f014af23faa96391dc6323458f344d63e27076ad6e222e",
+	"actors/journal/00003_log.sql":                  "8ff22d8bf7610813f194db6095e8209ced4f27f2793c30b4a34a3423f24287df",
 	"actors/journal/schema.sql":                     "a848938470b31938c29ca4cbdca897750d7d40d0d9819612ebf059d559f6cde3",
 	"actors/learning/schema.sql":                    "c236f332fc71e8194cf18a0f3a3346f38b942b4bce2b0109d22d203811498416",
 	"actors/migrations/00002_cuts.sql":              "c2b705c4469f34dee476817c8976249985f3f7c71ad40ac35a5e2949ae8dda17",

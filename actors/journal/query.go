@@ -100,7 +100,10 @@ func getWebhook(v *actors.View, q *api.GetWebhook) (*api.Webhook, error) {
 const (
 	olderDeliveries = `WHERE n < ?1 AND webhook = +?2 AND (?3 = '' OR state = ?3)
 		AND (?4 = '' OR type = ?4) `
-	deliveriesOf  = `SELECT n` + deliveryTail + olderDeliveries + `ORDER BY n DESC LIMIT +?5`
+	deliveriesOf = `SELECT n` + deliveryTail + olderDeliveries + `ORDER BY n DESC LIMIT +?5`
+	// few of a million are not delivered
+	undelivered = `SELECT n` + deliveryTail + `INDEXED BY delivery_undelivered ` +
+		olderDeliveries + `AND state IN ('failed', 'skipped') ORDER BY n DESC LIMIT +?5`
 	deliveryOrder = `SELECT n` + deliveryTail + olderDeliveries +
 		`AND order_id = +?6 ORDER BY n DESC LIMIT +?5`
 )
@@ -115,8 +118,11 @@ func listDeliveries(v *actors.View, q *api.ListDeliveries) (*api.DeliveryList, e
 	}
 	size := q.Size()
 	query, args := deliveriesOf, []any{before, q.Webhook, q.State, q.Type, size + 1}
-	if q.Order != "" {
+	switch {
+	case q.Order != "":
 		query, args = deliveryOrder, append(args, q.Order)
+	case q.State == api.DeliveryFailed || q.State == api.DeliverySkipped:
+		query = undelivered
 	}
 	list, last := &api.DeliveryList{Deliveries: []api.Delivery{}}, int64(0)
 	err = v.Each(func(r actors.Row) error {

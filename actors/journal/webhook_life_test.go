@@ -117,9 +117,9 @@ func TestWebhookLife(t *testing.T) {
 		for n := 2; n <= 4; n++ {
 			l.hooks = append(l.hooks, hookUp(a, n))
 		}
-		for i := range 400 {
+		for i := range 160 {
 			l.do()
-			if i%20 == 0 {
+			if i%25 == 0 {
 				l.check()
 			}
 		}

@@ -449,6 +449,12 @@ func TestWebhookCommandsAreChecked(t *testing.T) {
 // Lists of deliveries come in pages, narrowed by what is asked.
 func TestWebhookDeliveryPages(t *testing.T) {
 	a, hook := hooked(t)
+	for i := range 9 { // a test has one try
+		a.MustEdge(fmt.Sprint("test-", i), &api.TestWebhook{ID: hook})
+		for _, w := range begun(a) {
+			ends(a, w, api.WebhookOutcome{Status: 404})
+		}
+	}
 	for i := range 30 {
 		emit(a, "order", []string{api.EventOrderPaid, api.EventOrderPlaced}[i%2],
 			fmt.Sprint("ord_", i/10))
@@ -459,7 +465,7 @@ func TestWebhookDeliveryPages(t *testing.T) {
 		}
 	}
 	for want, q := range map[int]api.ListDeliveries{
-		30: {}, 15: {Type: api.EventOrderPaid}, 10: {Order: "ord_1"},
+		39: {}, 15: {Type: api.EventOrderPaid}, 10: {Order: "ord_1"}, 9: {State: api.DeliveryFailed},
 		5: {Order: "ord_1", Type: api.EventOrderPaid}, 0: {Order: "ord_9"},
 	} {
 		q.Webhook, q.Limit = hook, 4
