@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -50,17 +51,31 @@ func BenchmarkTimeline(b *testing.B) {
 	s.measure(b, "timeline-was-stuck", "/admin/v1/transactions/"+ids[len(ids)/2])
 }
 
+// measure asks for a path again and again. Besides the time, which others on the
+// machine lengthen, it reports the CPU that client, edge, actors and NATS took.
 func (s *shop) measure(b *testing.B, name, path string) {
 	r := s.settledOrOther(path)
 	if len(r.body) < 8000 {
 		b.Logf("%s", r.body) // with -v: what was found, and what was not
 	}
 	b.Run(name, func(b *testing.B) {
+		before := cpu(b)
 		for b.Loop() {
 			s.admin("GET", path, nil).want(200)
 		}
+		b.ReportMetric(float64((cpu(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 		b.ReportMetric(float64(len(r.body)), "bytes")
 	})
+}
+
+// cpu is what this process has used.
+func cpu(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // settledOrOther answers a path once nothing is behind.

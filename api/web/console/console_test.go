@@ -83,7 +83,7 @@ func (o *operator) send(path string, form url.Values) (status int, text string) 
 		r = httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	r.RemoteAddr = "127.0.0.1:5"
+	r.RemoteAddr, r.Host = "127.0.0.1:5", "127.0.0.1:8080"
 	for _, c := range o.cookies {
 		r.AddCookie(c)
 	}
