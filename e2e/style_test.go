@@ -57,7 +57,7 @@ func TestStyle(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if 100*len(complex) > maxComplex*functions {
+	if tooComplex(len(complex), functions) {
 		slices.Sort(complex)
 		t.Errorf("%d of %d functions are more complex than %d:\n%s", len(complex), functions,
 			maxComplexity, strings.Join(complex, "\n"))
@@ -66,6 +66,8 @@ func TestStyle(t *testing.T) {
 		t.Errorf("only %d files looked at", seen)
 	}
 }
+
+func tooComplex(complex, functions int) bool { return 100*complex > maxComplex*functions }
 
 // TestStyleComplains: each of the rules of TestStyle can be broken.
 func TestStyleComplains(t *testing.T) {
@@ -197,8 +199,22 @@ func complexity(d *ast.FuncDecl) int {
 	return n
 }
 
-// TestComplexity: all kinds of branches count, once each.
+// TestComplexity: all kinds of branches count, once each, and two of a hundred
+// functions may have more than ten.
 func TestComplexity(t *testing.T) {
+	if tooComplex(2, 100) || !tooComplex(3, 100) {
+		t.Error("not two of a hundred")
+	}
+	text := "package x; func y() {}; func x() {" + strings.Repeat("if a {}; ", 10) + "}"
+	f, err := parser.ParseFile(token.NewFileSet(), "x.go", text, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &style{name: "x.go", fset: token.NewFileSet()}
+	s.check(f, []byte(text))
+	if s.functions != 2 || !slices.Equal(s.complex, []string{"x.go: x: 11"}) {
+		t.Errorf("%d functions, complex are %v", s.functions, s.complex)
+	}
 	for text, want := range map[string]int{
 		"":                                 1,
 		"if a && b || c { }":               4,

@@ -209,16 +209,20 @@ func changeWebhook(tx *actors.Tx, m *api.ChangeWebhook) error {
 			return err
 		}
 	}
-	switch {
-	case m.Enabled && !h.Enabled:
-		err = enable(tx, m.ID)
-	case !m.Enabled && h.Enabled:
-		err = disable(tx, m.ID, api.WebhookByAdmin)
-	}
-	if err != nil {
-		return err
+	if m.Enabled != h.Enabled {
+		if err := turn(tx, m.ID, m.Enabled); err != nil {
+			return err
+		}
 	}
 	return changed(tx, m.ID)
+}
+
+// turn enables or disables an endpoint at an admin's word.
+func turn(tx *actors.Tx, id string, on bool) error {
+	if on {
+		return enable(tx, id)
+	}
+	return disable(tx, id, api.WebhookByAdmin)
 }
 
 func enable(tx *actors.Tx, id string) error {

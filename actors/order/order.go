@@ -29,7 +29,7 @@ var migrations embed.FS
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "order",
-		Version:     "1.2.0",
+		Version:     "1.3.0",
 		Description: "Coordinates the life of every order.",
 		Schema:      schema,
 		Migrations:  migrations,

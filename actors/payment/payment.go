@@ -36,7 +36,7 @@ const orderSteps = `SELECT order_id, step, occurrence, CASE state WHEN 'paid' TH
 func Spec() *actors.Spec {
 	return &actors.Spec{
 		Name:        "payment",
-		Version:     "1.1.0",
+		Version:     "1.2.0",
 		Description: "Collects what orders are owed, and sends money back.",
 		Schema:      schema,
 		Migrations:  migrations,

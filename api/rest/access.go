@@ -84,11 +84,7 @@ func (s *Server) admit(ctx context.Context, x *exchange, who access) error {
 	}
 	token, ok := bearer(x.r.Header)
 	if !ok {
-		if who == visitors && x.r.Header.Get(guestHeader) != "" {
-			x.who.Guest = x.r.Header.Get(guestHeader)
-			return s.checkGuest(ctx, x.who.Guest)
-		}
-		return api.Refuse(api.CodeUnauthorized, "log in and send the session as a Bearer token")
+		return s.admitGuest(ctx, x, who)
 	}
 	if who >= support && s.isAdminToken(token) {
 		x.who = caller{User: adminName, Role: api.RoleAdmin}
@@ -106,6 +102,16 @@ func (s *Server) admit(ctx context.Context, x *exchange, who access) error {
 		return api.Refuse(api.CodeForbidden, "a %s may not do this", sess.Role)
 	}
 	return nil
+}
+
+// admitGuest is for those who send no token: visitors may be guests.
+func (s *Server) admitGuest(ctx context.Context, x *exchange, who access) error {
+	guest := x.r.Header.Get(guestHeader)
+	if who != visitors || guest == "" {
+		return api.Refuse(api.CodeUnauthorized, "log in and send the session as a Bearer token")
+	}
+	x.who.Guest = guest
+	return s.checkGuest(ctx, guest)
 }
 
 func rolesFor(who access) []string {
