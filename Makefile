@@ -22,11 +22,13 @@ demo: build
 build:
 	$(GO) build -o bin/ordo ./cmd/ordo
 
+# The tests of e2e mostly wait for what they started: they begin first, and four
+# at a time, while the others use the processors.
 ## test: format, vet, staticcheck, 2,000 simulated schedules and all tests
 test: check simulate
 	@$(if $(RACE),echo "tests with the race detector",echo "no C compiler found: tests WITHOUT the race detector")
 	@$(if $(BROWSER),echo "the pages in a browser: $(BROWSER)",echo "no Chromium found: the pages are NOT tested in a browser")
-	$(GO) test $(RACE) $(TAGS) -timeout 60m ./...
+	$(GO) test $(RACE) $(TAGS) -parallel 4 -timeout 60m ./e2e ./...
 
 ## check: what a machine can see without running anything
 check:
