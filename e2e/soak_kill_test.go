@@ -104,6 +104,7 @@ type soak struct {
 // that orders, pays, cancels and has orders expire and refunded. At the end
 // everything is decided as it was told, nothing twice, and the books hold.
 func TestSoakKill(t *testing.T) {
+	t.Parallel()
 	s := newSoak(t)
 	began := time.Now()
 	for n, traps := 0, 0; n < *soakKills && !t.Failed(); n++ {
