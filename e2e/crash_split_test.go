@@ -71,11 +71,20 @@ func crashRefused(t *testing.T, actor string, args ...string) {
 }
 
 // ACCEPT M4
-// SIGTERM under load ends the shop in order, and nothing is lost.
+// SIGTERM under load ends the shop in order, and nothing is lost. It is watched
+// by the race detector, whose findings show in the exit code.
 func TestCrashTerminatedUnderLoad(t *testing.T) {
 	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
-	p := crashServe(t, addr, data)
+	path, err := raceBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func() *process {
+		args := serveArgs(t, data, []string{"--http", addr})
+		return startAs(t, path, args...).serving().ready()
+	}
+	p := run()
 	l := newCrashLoad(t, p.url)
 	l.begin()
 	for range 3 {
@@ -83,11 +92,14 @@ func TestCrashTerminatedUnderLoad(t *testing.T) {
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		p = crashServe(t, addr, data)
+		p = run()
 	}
 	l.halt()
 	l.end()
 	l.settled(data)
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }
 
 // ACCEPT E1 E3
