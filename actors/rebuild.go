@@ -88,9 +88,7 @@ func (t *Target) starts(ctx context.Context, h *bus.History, snapshots []Snapsho
 	}
 	for i := range snapshots {
 		s := &snapshots[i]
-		if s.Anchor.Created != live.Created || s.Anchor.Seq > t.Seq || s.lastCut() < hard ||
-			!isPrefix(s.Cuts, t.Live.Cuts) || t.Until > 0 && s.Now > t.Until ||
-			s.Anchor.Seq+1 < state.First {
+		if !t.leadsTo(s, hard) || s.Anchor.Seq+1 < state.First {
 			continue
 		}
 		held := s.Anchor.Seq+1 == state.First // the message itself has just gone
@@ -108,6 +106,14 @@ func (t *Target) starts(ctx context.Context, h *bus.History, snapshots []Snapsho
 			"no snapshot follows it", ErrNoStart, state.First, t.Live.cutText(hard))
 	}
 	return all, nil
+}
+
+// leadsTo tells whether a snapshot is of the same file and stream, from before
+// the target, and of after its last hard cut.
+func (t *Target) leadsTo(s *Snapshot, hard int64) bool {
+	return s.Anchor.Created == t.Live.Anchor.Created && s.Anchor.Seq <= t.Seq &&
+		s.lastCut() >= hard && isPrefix(s.Cuts, t.Live.Cuts) &&
+		(t.Until <= 0 || s.Now <= t.Until)
 }
 
 // isPrefix tells whether a snapshot with these cuts is one of the file with all

@@ -33,6 +33,9 @@ type Query interface {
 // Event is a fact about an order, past tense, kept by the journal for good and
 // readable by anyone on ordo.event.<domain>.<past tense>.<order>.
 type Event struct {
+	// ID names a fact that an actor whose file was restored may tell once more,
+	// so that the journal keeps it once; empty for the message's identity.
+	ID string `json:"id,omitempty"`
 	// Type is <domain>.<past tense>, for example order.placed.
 	Type string `json:"type"`
 	// Order is the order the fact is about.

@@ -104,6 +104,9 @@ type CollectPayment struct {
 	ExpiresAt Time `json:"expires_at"`
 	// Again has what was answered before answered once more, for a repair.
 	Again bool `json:"again,omitempty"`
+	// Paid is what has paid the order, for a payment whose file has lost that: it
+	// is paid so, and nothing is answered.
+	Paid *Paid `json:"paid,omitempty"`
 }
 
 // Route implements Message.
@@ -305,6 +308,8 @@ type RefundPayment struct {
 	Reason string `json:"reason,omitempty"`
 	// Again has what was answered before answered once more, for a repair.
 	Again bool `json:"again,omitempty"`
+	// Paid is what has paid the order, for a payment whose file has lost that.
+	Paid *Paid `json:"paid,omitempty"`
 }
 
 // Route implements Message.

@@ -294,13 +294,15 @@ func unavailable(err error) error {
 	return api.Refuse(api.CodeUnavailable, "the shop's actors can't be reached now: %v", err)
 }
 
+// idLetters are what message ids are made of.
+const idLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_:"
+
 func checkID(id string) error {
 	if id == "" || len(id) > maxMessageID {
 		return api.Refuse(api.CodeInvalid, "a message id has 1 to %d bytes", maxMessageID)
 	}
-	for _, c := range []byte(id) {
-		if c != '-' && c != '_' && c != ':' && (c < '0' || c > '9') && (c < 'A' || c > 'Z') &&
-			(c < 'a' || c > 'z') {
+	for _, c := range id {
+		if !strings.ContainsRune(idLetters, c) {
 			return api.Refuse(api.CodeInvalid, "a message id has letters, digits, -, _ and :")
 		}
 	}

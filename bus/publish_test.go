@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"math"
+	network "net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,6 +163,23 @@ func TestServerKeepsWhatItStored(t *testing.T) {
 	}
 	if id := bus.Identity(n.message("GOODS", 3).Header); id != "m-3" {
 		t.Errorf("got %s, want m-3", id)
+	}
+}
+
+// Who can't have its address is told so at once.
+func TestServerRefusesAnAddressInUse(t *testing.T) {
+	l, err := network.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := bus.StartServer(bus.ServerConfig{Dir: t.TempDir(), Listen: l.Addr().String(),
+		Log: quiet()})
+	if err == nil {
+		s.Shutdown()
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -32,6 +32,10 @@ const MaxPayload = 8 << 20
 
 // How an embedded server is healed.
 const (
+	// startWithin is how long a server may take to read its streams and begin, and
+	// endWithin how long one that has not begun may take to end.
+	startWithin = time.Minute
+	endWithin   = 10 * time.Second
 	// healEvery is how often it is looked at.
 	healEvery = time.Second
 	// healRoom is how much must be writable before it is started again, in
@@ -127,13 +131,44 @@ func (s *Server) launch() (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bus: nats server: %w", err)
 	}
+	if err := s.mayListen(); err != nil {
+		return nil, err
+	}
 	n.SetLoggerV2(serverLog{s.cfg.Log}, false, false, false)
 	go n.Start()
-	if !n.ReadyForConnections(10 * time.Second) {
-		n.Shutdown()
-		return nil, errors.New("bus: nats server: not ready after 10 s; is the address in use?")
+	if n.ReadyForConnections(startWithin) {
+		return n, nil
 	}
-	return n, nil
+	ended := make(chan struct{})
+	go func() { // one that hangs may never end
+		defer close(ended)
+		n.Shutdown()
+		n.WaitForShutdown()
+	}()
+	select {
+	case <-ended:
+		return nil, fmt.Errorf("bus: nats server: not ready after %s", startWithin)
+	case <-time.After(endWithin):
+		return nil, fmt.Errorf("%w: not ready after %s", errHangs, startWithin)
+	}
+}
+
+// errHangs: the server neither starts nor ends. Only with the process does it
+// let go of its directory.
+var errHangs = errors.New("bus: nats server hangs; start the process again")
+
+// mayListen tells at once what the server would only log: that it can't have its
+// address.
+func (s *Server) mayListen() error {
+	if s.opts.DontListen {
+		return nil
+	}
+	port := max(s.opts.Port, 0) // server.RANDOM_PORT is -1
+	l, err := net.Listen("tcp", net.JoinHostPort(s.opts.Host, strconv.Itoa(port)))
+	if err != nil {
+		return fmt.Errorf("bus: nats server: %w", err)
+	}
+	return l.Close()
 }
 
 // dropConsumers deletes from the directory the consumers that a server did not
@@ -192,6 +227,9 @@ func (s *Server) heal() {
 		}
 		if err := s.start(); err != nil {
 			s.cfg.Log.Error("NATS server not started", "err", err)
+			if errors.Is(err, errHangs) {
+				return // a second one on the same directory would destroy it
+			}
 			continue
 		}
 		s.cfg.Log.Info("the NATS server has been started anew")

@@ -89,6 +89,10 @@ func aloneDown(p *process, s *shopper, sku, why string) (waiting string) {
 		return strings.Contains(said, `"actor":"shipping","ready":false`) &&
 			strings.Contains(said, why) && strings.Count(said, `"ready":false`) == 1
 	})
+	eventually(t, "sessions are known", func() bool {
+		status, _, err := s.call("GET", "/v1/me", nil)
+		return err == nil && status == http.StatusOK
+	})
 	o := s.buy(sku, 1)
 	s.pays(p.till(), o.ID)
 	s.problem("GET", "/v1/orders/"+o.ID+"/shipment", nil, 503, api.CodeUnavailable)

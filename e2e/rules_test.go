@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"actors/payment/stripe":  {"api"},
 	"actors/payment/gateway": {"api", "actors/payment/alipay", "actors/payment/stripe"},
 	"actors/journal/webhook": {"api"},
-	"actors/payment/sandbox": {"api", "stores", "actors/payment/alipay"},
+	"actors/payment/sandbox": {"api", "api/origin", "stores", "actors/payment/alipay"},
 }
 
 // TestImportRule: api is imported by everyone and imports nothing of ordo; a

@@ -20,6 +20,10 @@ const (
 	maxColumns  = 100 // of a line, a tab being 4
 	maxFile     = 500 // lines
 	maxFunction = 70  // lines
+	// maxComplexity is the cyclomatic complexity of a function that reads at one
+	// go; maxComplex of a hundred may have more.
+	maxComplexity = 10
+	maxComplex    = 2
 )
 
 // texts are files of texts for people, a line each, however long.
@@ -28,7 +32,8 @@ var texts = []string{"api/web/messages.go"}
 // TestStyle: lines, functions and files stay short, and what is exported has a
 // comment.
 func TestStyle(t *testing.T) {
-	seen := 0
+	seen, functions := 0, 0
+	var complex []string
 	if err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" {
 			return err
@@ -47,9 +52,15 @@ func TestStyle(t *testing.T) {
 		for _, complaint := range s.complaints {
 			t.Error(complaint)
 		}
+		functions, complex = functions+s.functions, append(complex, s.complex...)
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+	if 100*len(complex) > maxComplex*functions {
+		slices.Sort(complex)
+		t.Errorf("%d of %d functions are more complex than %d:\n%s", len(complex), functions,
+			maxComplexity, strings.Join(complex, "\n"))
 	}
 	if seen < 200 {
 		t.Errorf("only %d files looked at", seen)
@@ -89,6 +100,9 @@ type style struct {
 	name       string
 	fset       *token.FileSet
 	complaints []string
+	// functions are how many there are, complex those over maxComplexity.
+	functions int
+	complex   []string
 }
 
 func (s *style) complain(at token.Pos, format string, args ...any) {
@@ -141,6 +155,10 @@ func (s *style) function(d *ast.FuncDecl) {
 	if n := s.fset.Position(d.End()).Line - s.fset.Position(d.Pos()).Line + 1; n > maxFunction {
 		s.complain(d.Pos(), "%s has %d lines", d.Name.Name, n)
 	}
+	s.functions++
+	if n := complexity(d); n > maxComplexity {
+		s.complex = append(s.complex, fmt.Sprintf("%s: %s: %d", s.name, d.Name.Name, n))
+	}
 	if d.Recv != nil {
 		of := d.Recv.List[0].Type
 		if p, ok := of.(*ast.StarExpr); ok {
@@ -152,6 +170,51 @@ func (s *style) function(d *ast.FuncDecl) {
 	}
 	if d.Name.IsExported() && d.Doc == nil {
 		s.complain(d.Pos(), "%s has no comment", d.Name.Name)
+	}
+}
+
+// complexity is one more than the branches of a function: McCabe's cyclomatic
+// complexity, with those of && and ||.
+func complexity(d *ast.FuncDecl) int {
+	n := 1
+	ast.Inspect(d, func(node ast.Node) bool {
+		switch node := node.(type) {
+		case *ast.IfStmt, *ast.ForStmt, *ast.RangeStmt:
+			n++
+		case *ast.CaseClause:
+			n += min(len(node.List), 1) // the default is none
+		case *ast.CommClause:
+			if node.Comm != nil {
+				n++
+			}
+		case *ast.BinaryExpr:
+			if node.Op == token.LAND || node.Op == token.LOR {
+				n++
+			}
+		}
+		return true
+	})
+	return n
+}
+
+// TestComplexity: all kinds of branches count, once each.
+func TestComplexity(t *testing.T) {
+	for text, want := range map[string]int{
+		"":                                 1,
+		"if a && b || c { }":               4,
+		"for { }; for range 3 { }":         3,
+		"switch a { case b, c: default: }": 2,
+		"switch { case a: case b && c: }":  4,
+		"select { case <-a: default: }":    2,
+		"f(func() { if a { } })":           2,
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "x.go", "package x; func x() {"+text+"}", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := complexity(f.Decls[0].(*ast.FuncDecl)); got != want {
+			t.Errorf("%s: %d, want %d", text, got, want)
+		}
 	}
 }
 

@@ -73,16 +73,9 @@ func (c *Checkouts) Claim(ctx context.Context, user, token, order, bodyHash stri
 		return Checkout{}, unknownToken()
 	}
 	for try := range maxTries {
-		e, err := c.kv.Get(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return Checkout{}, unknownToken()
-		}
+		ch, revision, err := c.read(ctx, key)
 		if err != nil {
-			return Checkout{}, fmt.Errorf("stores: claim checkout: %w", err)
-		}
-		var ch Checkout
-		if err := json.Unmarshal(e.Value(), &ch); err != nil {
-			return Checkout{}, fmt.Errorf("stores: claim checkout: %w", err)
+			return Checkout{}, err
 		}
 		if ch.Order != "" {
 			return ch.again(bodyHash)
@@ -91,7 +84,7 @@ func (c *Checkouts) Claim(ctx context.Context, user, token, order, bodyHash stri
 			return Checkout{}, unknownToken()
 		}
 		ch.Order, ch.BodyHash = order, bodyHash
-		err = c.claim(ctx, key, &ch, e.Revision())
+		err = c.claim(ctx, key, &ch, revision)
 		if err == nil {
 			return ch, nil
 		}
@@ -103,6 +96,22 @@ func (c *Checkouts) Claim(ctx context.Context, user, token, order, bodyHash stri
 		}
 	}
 	return Checkout{}, api.Refuse(api.CodeBusy, "too many submit this token; try again")
+}
+
+// read reads a page that is to be claimed, with its revision.
+func (c *Checkouts) read(ctx context.Context, key string) (ch Checkout, revision uint64,
+	err error) {
+	e, err := c.kv.Get(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return ch, 0, unknownToken()
+	}
+	if err == nil {
+		err = json.Unmarshal(e.Value(), &ch)
+	}
+	if err != nil {
+		return ch, 0, fmt.Errorf("stores: claim checkout: %w", err)
+	}
+	return ch, e.Revision(), nil
 }
 
 // claim sets the page if its revision still is rev, and gives it ClaimedTTL,

@@ -11,6 +11,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -105,14 +106,11 @@ type audit struct {
 // Run reads the files of all actors once, and a second time what deviates. What
 // a message on its way will put right is counted, not reported. Row M11.
 func Run(ctx context.Context, o Options) (*Result, error) {
-	a := &audit{books: books{files: map[string]string{}, bound: o.Bound,
+	a := &audit{books: books{files: map[string]string{}, bound: cmp.Or(o.Bound, Bound),
 		reading: o.Reading},
 		result: Result{Deviations: []Deviation{}, Missing: []string{}, Damaged: []Damage{},
 			Warnings: []string{}, Checks: []string{}, LeftOut: []string{},
 			Orders: map[string]int64{}}}
-	if a.bound == 0 {
-		a.bound = Bound
-	}
 	if a.reading == nil {
 		a.reading = func(string) {}
 	}

@@ -163,29 +163,36 @@ func (a *audit) open(ctx context.Context) (db *sql.DB, err error) {
 	if a.conn, err = db.Conn(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	for _, actor := range names {
-		if err == nil {
-			err = attach(ctx, a.conn, actor, a.files[actor])
-		}
-	}
-	if err == nil && a.sandbox != "" {
-		err = attach(ctx, a.conn, "sandbox", a.sandbox)
-	}
-	if err == nil {
-		_, err = a.conn.ExecContext(ctx, "BEGIN")
-	}
-	a.cut = cut{}
-	for _, actor := range names {
-		if err == nil {
-			a.reading(actor)
-			// The first read of a file fixes what is seen of it.
-			a.cut[actor], err = readPosition(ctx, a.conn, actor)
-		}
-	}
-	if err != nil {
+	if err := a.attachAll(ctx, names); err != nil {
 		return nil, errors.Join(err, a.conn.Close(), db.Close())
 	}
 	return db, nil
+}
+
+// attachAll attaches the files and begins to read each.
+func (a *audit) attachAll(ctx context.Context, names []string) (err error) {
+	for _, actor := range names {
+		if err := attach(ctx, a.conn, actor, a.files[actor]); err != nil {
+			return err
+		}
+	}
+	if a.sandbox != "" {
+		if err := attach(ctx, a.conn, "sandbox", a.sandbox); err != nil {
+			return err
+		}
+	}
+	if _, err := a.conn.ExecContext(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	a.cut = cut{}
+	for _, actor := range names {
+		a.reading(actor)
+		// The first read of a file fixes what is seen of it.
+		if a.cut[actor], err = readPosition(ctx, a.conn, actor); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // attach makes a file readable under a name.

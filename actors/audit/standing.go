@@ -181,10 +181,7 @@ func (s *Standing) plan() {
 		}
 	}
 	for actor := range parts {
-		if s.books.files[actor] == "" {
-			continue
-		}
-		if actor != "order" && s.books.files["order"] != "" {
+		if actor != "order" && s.books.files[actor] != "" && s.books.files["order"] != "" {
 			add("strays of "+actor, s.cfg.Whole, func(ctx context.Context) error {
 				return s.strays(ctx, actor)
 			})
@@ -366,16 +363,7 @@ func (s *Standing) note(found []Deviation, sure bool, unit string, looked func(*
 	there := map[string]bool{}
 	for _, d := range found {
 		there[d.key()] = true
-		old := s.suspects[d.key()]
-		if old == nil && len(s.suspects) >= maxFound {
-			continue
-		}
-		now := &suspect{d, sure || old != nil, unit}
-		if now.confirmed && (old == nil || !old.confirmed) {
-			s.cfg.Log.Error("deviation", "check", d.Check, "order", d.Order, "row", d.Row,
-				"problem", d.Problem)
-		}
-		s.suspects[d.key()] = now
+		s.suspect(d, sure, unit)
 	}
 	for key, d := range s.suspects {
 		if there[key] || !looked(d) {
@@ -387,6 +375,21 @@ func (s *Standing) note(found []Deviation, sure bool, unit string, looked func(*
 		delete(s.suspects, key)
 	}
 	s.count()
+}
+
+// suspect keeps one that was found, unless there are too many, and logs it when
+// it is confirmed by that.
+func (s *Standing) suspect(d Deviation, sure bool, unit string) {
+	old := s.suspects[d.key()]
+	if old == nil && len(s.suspects) >= maxFound {
+		return
+	}
+	now := &suspect{d, sure || old != nil, unit}
+	if now.confirmed && (old == nil || !old.confirmed) {
+		s.cfg.Log.Error("deviation", "check", d.Check, "order", d.Order, "row", d.Row,
+			"problem", d.Problem)
+	}
+	s.suspects[d.key()] = now
 }
 
 // count sums up what is confirmed.

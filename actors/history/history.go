@@ -116,28 +116,14 @@ var ErrNoFiles = errors.New("there are no actors' files")
 func Read(ctx context.Context, order string, cfg Config) (*Life, error) {
 	r := &reader{cfg: cfg, files: map[string]string{}, byID: map[string]*Message{},
 		life: &Life{Order: order, Steps: []Step{}, Messages: []*Message{}, Notes: []string{}}}
-	for _, actor := range bus.ActorNames() {
-		for _, dir := range cfg.Data {
-			path := filepath.Join(dir, "actors", actor+".db")
-			if _, err := os.Stat(path); err == nil {
-				r.files[actor] = path
-			}
-		}
-	}
-	if len(r.files) == 0 {
+	if r.findFiles(); len(r.files) == 0 {
 		return nil, fmt.Errorf("history: %w in %v", ErrNoFiles, cfg.Data)
 	}
 	if err := r.readOrder(ctx); err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	for _, actor := range bus.ActorNames() {
-		if r.files[actor] == "" {
-			r.note("the file of %s is not there", actor)
-			continue
-		}
-		if err := r.readOutbox(ctx, actor); err != nil {
-			return nil, fmt.Errorf("history: %s: %w", actor, err)
-		}
+	if err := r.readOutboxes(ctx); err != nil {
+		return nil, err
 	}
 	if err := r.readStreams(ctx); err != nil {
 		return nil, fmt.Errorf("history: %w", err)
@@ -152,6 +138,31 @@ func Read(ctx context.Context, order string, cfg Config) (*Life, error) {
 		return nil, fmt.Errorf("history: order %s: %w", order, fs.ErrNotExist)
 	}
 	return r.life, nil
+}
+
+// findFiles finds the actors' files.
+func (r *reader) findFiles() {
+	for _, actor := range bus.ActorNames() {
+		for _, dir := range r.cfg.Data {
+			path := filepath.Join(dir, "actors", actor+".db")
+			if _, err := os.Stat(path); err == nil {
+				r.files[actor] = path
+			}
+		}
+	}
+}
+
+func (r *reader) readOutboxes(ctx context.Context) error {
+	for _, actor := range bus.ActorNames() {
+		if r.files[actor] == "" {
+			r.note("the file of %s is not there", actor)
+			continue
+		}
+		if err := r.readOutbox(ctx, actor); err != nil {
+			return fmt.Errorf("history: %s: %w", actor, err)
+		}
+	}
+	return nil
 }
 
 func (r *reader) note(format string, args ...any) {

@@ -1,14 +1,17 @@
 package journal
 
 import (
+	"cmp"
+
 	"ordo/actors"
 	"ordo/api"
 )
 
-// keep appends one event. Its message identity is its name, so one that comes
-// again by another way, such as a restored stream, is kept once, and sent to
-// others once.
+// keep appends one event. Its own id or else its message identity is its name,
+// so one that comes again by another way, such as a restored stream, is kept
+// once, and sent to others once.
 func keep(tx *actors.Tx, id string, e *api.Event) error {
+	id = cmp.Or(e.ID, id)
 	data := any(nil)
 	if len(e.Data) > 0 {
 		data = string(e.Data)

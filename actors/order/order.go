@@ -188,7 +188,7 @@ var steps = []step{
 		used: func(o *order) bool { return o.refund.Money.Amount > 0 },
 		do: func(o *order, s api.Step) api.Message {
 			return &api.RefundPayment{Step: s, Refund: o.refund.ID, Amount: o.refund.Money,
-				Reason: o.refund.Reason, Again: o.again}
+				Reason: o.refund.Reason, Again: o.again, Paid: o.paidWith()}
 		},
 	},
 	{

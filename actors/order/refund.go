@@ -116,14 +116,9 @@ func (o *order) wantedBack(asked []api.RefundLine) ([]api.RefundLine, error) {
 	var short []api.Shortage
 	taken := map[int]int64{}
 	for i := range lines {
-		w, at := &lines[i], fmt.Sprintf("lines[%d]", i)
-		switch {
-		case w.Line < 0 || w.Line >= len(o.Lines):
-			return nil, invalid(at+".line", "the order has %d lines", len(o.Lines))
-		case w.SKU != "" && w.SKU != o.Lines[w.Line].SKU:
-			return nil, invalid(at+".sku", "line %d is %s", w.Line, o.Lines[w.Line].SKU)
-		case w.Quantity < 1 || w.Quantity > api.MaxQuantity:
-			return nil, invalid(at+".quantity", "must be 1 to %d", api.MaxQuantity)
+		w := &lines[i]
+		if err := o.checkWanted(w, fmt.Sprintf("lines[%d]", i)); err != nil {
+			return nil, err
 		}
 		l := &o.Lines[w.Line]
 		if left := l.Quantity - l.Refunded - taken[w.Line]; w.Quantity > left {
@@ -136,6 +131,18 @@ func (o *order) wantedBack(asked []api.RefundLine) ([]api.RefundLine, error) {
 			len(short)).At("lines").With(short)
 	}
 	return lines, nil
+}
+
+func (o *order) checkWanted(w *api.RefundLine, at string) error {
+	switch {
+	case w.Line < 0 || w.Line >= len(o.Lines):
+		return invalid(at+".line", "the order has %d lines", len(o.Lines))
+	case w.SKU != "" && w.SKU != o.Lines[w.Line].SKU:
+		return invalid(at+".sku", "line %d is %s", w.Line, o.Lines[w.Line].SKU)
+	case w.Quantity < 1 || w.Quantity > api.MaxQuantity:
+		return invalid(at+".quantity", "must be 1 to %d", api.MaxQuantity)
+	}
+	return nil
 }
 
 // rest are all units that no refund has reserved.

@@ -44,6 +44,11 @@ func stepResult(tx *actors.Tx, m *api.StepResult) error {
 	case giveBack:
 		return gaveBack(tx, m)
 	}
+	return placing(tx, &steps[i], m)
+}
+
+// placing takes the answer to a step of an order that is being placed.
+func placing(tx *actors.Tx, s *step, m *api.StepResult) error {
 	o, err := load(tx, m.Order)
 	if err != nil {
 		return err
@@ -52,8 +57,8 @@ func stepResult(tx *actors.Tx, m *api.StepResult) error {
 		return redone(tx, o, m)
 	}
 	refusal := m.Refusal
-	if refusal == nil && steps[i].done != nil {
-		if err := steps[i].done(o, m.Data); err != nil {
+	if refusal == nil && s.done != nil {
+		if err := s.done(o, m.Data); err != nil {
 			if refusal = api.AsError(err); refusal == nil {
 				return err
 			}
@@ -62,7 +67,7 @@ func stepResult(tx *actors.Tx, m *api.StepResult) error {
 	if refusal != nil {
 		return end(tx, o, api.OrderRefused, refusal)
 	}
-	return advance(tx, o, steps[i].phase)
+	return advance(tx, o, s.phase)
 }
 
 // answered records the answer to a do and tells whether it is the first one.

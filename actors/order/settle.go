@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"ordo/actors"
 	"ordo/api"
@@ -83,18 +84,25 @@ func checkRemake(m *api.RemakeOrder) error {
 		return invalid("order.state", "can't be %q, so and with %d refunds", o.State,
 			len(m.Refunds))
 	}
-	for i, r := range m.Refunds {
-		at := fmt.Sprintf("refunds[%d].", i)
-		switch {
-		case r.Order != o.ID || r.Number != i+1:
-			return invalid(at+"number", "is another one's")
-		case r.State == api.RefundRunning:
-			return invalid(at+"state", "nobody knows how far it has come")
+	for i := range m.Refunds {
+		if err := checkRefund(o, i, &m.Refunds[i]); err != nil {
+			return err
 		}
-		for _, l := range r.Lines {
-			if l.Line < 0 || l.Line >= len(o.Lines) {
-				return invalid(at+"lines", "the order has %d lines", len(o.Lines))
-			}
+	}
+	return nil
+}
+
+func checkRefund(o *api.Order, i int, r *api.Refund) error {
+	at := fmt.Sprintf("refunds[%d].", i)
+	switch {
+	case r.Order != o.ID || r.Number != i+1:
+		return invalid(at+"number", "is another one's")
+	case r.State == api.RefundRunning:
+		return invalid(at+"state", "nobody knows how far it has come")
+	}
+	for _, l := range r.Lines {
+		if l.Line < 0 || l.Line >= len(o.Lines) {
+			return invalid(at+"lines", "the order has %d lines", len(o.Lines))
 		}
 	}
 	return nil
@@ -127,20 +135,28 @@ func remake(tx *actors.Tx, m *api.RemakeOrder) error {
 	if o.State, o.deadline = m.Order.State, 0; o.State == api.OrderPlaced {
 		o.deadline = o.ExpiresAt
 	}
-	couponBack := false
 	for i := range m.Refunds {
 		if err := remakeRefund(tx, o, &m.Refunds[i]); err != nil {
 			return err
 		}
-		couponBack = couponBack || m.Refunds[i].Coupon != ""
 	}
 	o.refund = nil
-	if err := save(tx, o); err != nil {
+	couponBack := slices.ContainsFunc(m.Refunds, func(r api.Refund) bool { return r.Coupon != "" })
+	if err := errors.Join(save(tx, o), remakeSteps(tx, o, couponBack)); err != nil {
 		return err
+	}
+	return tx.Wake(o.ID, &o.Order)
+}
+
+// remakeSteps writes and asks for the steps of an order itself.
+func remakeSteps(tx *actors.Tx, o *order, couponBack bool) error {
+	last := collect
+	if o.State == api.OrderPaid {
+		last = fulfil
 	}
 	for i := range steps {
 		s := &steps[i]
-		if s.phase > fulfil || s.phase == fulfil && o.State != api.OrderPaid || !s.used(o) {
+		if s.phase > last || !s.used(o) {
 			continue
 		}
 		state := api.StepAsked
@@ -154,7 +170,7 @@ func remake(tx *actors.Tx, m *api.RemakeOrder) error {
 			return err
 		}
 	}
-	return tx.Wake(o.ID, &o.Order)
+	return nil
 }
 
 // remakeStep writes a step of the order, or of the refund at hand, that this file
@@ -245,7 +261,7 @@ func settleStep(tx *actors.Tx, o *order, s *step, f api.FoundStep) error {
 	over := o.State == api.OrderRefused || o.State == api.OrderCancelled
 	switch {
 	case s.phase == collect && own == api.StepDone:
-		return nil // it is paid, whatever the payment's file has lost
+		return tellPaid(tx, o, s)
 	case own == api.StepAsked && f.State == api.StepUndone, // it was to end, and is not known to
 		own == api.StepDone && f.State != "" && f.State != api.StepDone:
 		return withdraw(tx, o)
@@ -262,6 +278,19 @@ func settleStep(tx *actors.Tx, o *order, s *step, f api.FoundStep) error {
 		return undoAgain(tx, o, s, f.Occurrence)
 	}
 	return nil
+}
+
+// tellPaid tells the payment actor what has paid the order, so that it can't be
+// paid a second time.
+func tellPaid(tx *actors.Tx, o *order, s *step) error {
+	return tx.Send(&api.CollectPayment{Step: api.Step{Order: o.ID, Name: s.name}, User: o.User,
+		Amount: o.Due, ExpiresAt: o.ExpiresAt, Paid: o.paidWith()})
+}
+
+// paidWith is what has paid the order.
+func (o *order) paidWith() *api.Paid {
+	return &api.Paid{Attempt: o.Attempt, Provider: o.Provider, TradeNo: o.TradeNo, Amount: o.Due,
+		PaidAt: o.PaidAt}
 }
 
 // withdraw ends an order of which a participant has undone a step.

@@ -87,7 +87,7 @@ func TestSettlePaid(t *testing.T) {
 	b.answerAll(nil)
 	b.settle(m.Order, "shipping.create", "", "goods.sell", "", "goods.reserve", "",
 		"payment.collect", "")
-	b.wantSent("goods/reserve", "goods/sell", "shipping/create")
+	b.wantSent("goods/reserve", "payment/collect", "goods/sell", "shipping/create")
 	b.reserve(m)
 	b.answer(result(m, "goods.sell", api.Sold{}))
 	b.answer(result(m, "shipping.create", nil))

@@ -39,8 +39,13 @@ func collect(tx *actors.Tx, m *api.CollectPayment) error {
 		(order_id, user, step, occurrence, state, amount, currency, expires_at)
 		VALUES (?, ?, ?, ?, 'open', ?, ?, ?) ON CONFLICT (order_id) DO NOTHING`,
 		m.Order, m.User, m.Name, m.Occurrence, m.Amount.Amount, m.Amount.Currency, m.ExpiresAt)
-	if err != nil || n > 0 || !m.Again {
+	switch {
+	case err != nil:
 		return err
+	case m.Paid != nil:
+		return regain(tx, m.Order, m.Paid)
+	case n > 0 || !m.Again:
+		return nil
 	}
 	return answerAgain(tx, m.Step)
 }
@@ -113,8 +118,9 @@ func checkOpen(m *api.OpenAttempt) error {
 		return invalid("order", "needs an order's id")
 	case m.User == "" || len(m.User) > maxUser:
 		return invalid("user", "needs a user's id")
-	case m.Provider != api.PayAlipay && m.Provider != api.PayStripe:
-		return invalid("provider", "must be %s or %s", api.PayAlipay, api.PayStripe)
+	}
+	if err := checkProvider(m.Provider); err != nil {
+		return err
 	}
 	switch m.Product {
 	case api.ProductPage:
@@ -288,10 +294,7 @@ func closePayment(tx *actors.Tx, m *api.ClosePayment) error {
 		return err
 	}
 	if state == api.PaymentPaid || state == api.PaymentClosed {
-		if m.Again {
-			return answerAgain(tx, m.Step)
-		}
-		return nil // answered before
+		return answerClose(tx, m)
 	}
 	open, err := loadOpen(tx, m.Order)
 	if err != nil {
@@ -308,20 +311,34 @@ func closePayment(tx *actors.Tx, m *api.ClosePayment) error {
 	if state == api.PaymentClosing {
 		return nil
 	}
+	return closeBy(tx, open, deadline, seconds(c.MarginSeconds))
+}
+
+// answerClose answers for a payment that was decided, and told of, before.
+func answerClose(tx *actors.Tx, m *api.ClosePayment) error {
+	if m.Again {
+		return answerAgain(tx, m.Step)
+	}
+	return nil
+}
+
+// closeBy has the gateway close the open attempt, and the payment wait for that
+// until a deadline. Delays are few, because each is a class of its own; one that
+// is longer than the margin, before the time limit, is left to the sweep.
+func closeBy(tx *actors.Tx, open *attempt, deadline api.Time, margin time.Duration) error {
 	if _, err := tx.Exec(`UPDATE payment SET state = 'closing', release_at = ? WHERE order_id = ?`,
-		deadline, m.Order); err != nil {
+		deadline, open.Order); err != nil {
 		return err
 	}
 	if err := askClose(tx, open); err != nil {
 		return err
 	}
-	// Delays are few, because each is a class of its own; one that is longer,
-	// before the time limit, is left to the sweep.
-	if wait := time.Duration(deadline - tx.Now()); wait <= seconds(c.MarginSeconds) {
-		return tx.SendAfter("release", wait, "release-"+m.Order,
-			&api.ReleasePayment{Order: m.Order})
+	wait := time.Duration(deadline - tx.Now())
+	if wait > margin {
+		return nil
 	}
-	return nil
+	return tx.SendAfter("release", wait, "release-"+open.Order,
+		&api.ReleasePayment{Order: open.Order})
 }
 
 // closeUnknown keeps a payment from being collected after its close.

@@ -42,9 +42,10 @@ func noteTrade(tx *actors.Tx, m *api.NoteTrade) error {
 }
 
 func checkTrade(t *api.Trade) error {
+	if err := checkProvider(t.Provider); err != nil {
+		return err
+	}
 	switch {
-	case t.Provider != api.PayAlipay && t.Provider != api.PayStripe:
-		return invalid("provider", "must be %s or %s", api.PayAlipay, api.PayStripe)
 	case t.Attempt == "" || len(t.Attempt) > maxNumber:
 		return invalid("attempt", "needs 1 to %d characters", maxNumber)
 	case len(t.TradeNo) > maxNumber:
@@ -63,6 +64,13 @@ func checkTrade(t *api.Trade) error {
 		return nil
 	}
 	return invalid("state", "%.20q is not the state of a trade", t.State)
+}
+
+func checkProvider(name string) error {
+	if name != api.PayAlipay && name != api.PayStripe {
+		return invalid("provider", "must be %s or %s", api.PayAlipay, api.PayStripe)
+	}
+	return nil
 }
 
 func isAmount(m api.Money) bool {
@@ -202,20 +210,26 @@ func knownTrade(tx *actors.Tx, a *attempt, t *api.Trade, e *api.PayLogEntry) (st
 
 // pay has the money pay the order and answers it. Row Y6.
 func pay(tx *actors.Tx, a *attempt, e *api.PayLogEntry) error {
-	if _, err := tx.Exec(`UPDATE payment SET state = 'paid', attempt = ?, release_at = 0
-		WHERE order_id = ?`, a.ID, a.Order); err != nil {
+	if err := payWith(tx, a); err != nil {
 		return err
-	}
-	if a.State != api.AttemptOpen { // then another one may be
-		if err := closeOpen(tx, a.Order); err != nil {
-			return err
-		}
 	}
 	if err := tx.Send(&api.StepResult{Step: a.step, Data: api.Raw(&api.Paid{Attempt: a.ID,
 		Provider: a.Provider, TradeNo: e.TradeNo, Amount: a.Amount, PaidAt: e.At})}); err != nil {
 		return err
 	}
 	return emit(tx, api.EventPaymentPaid, a.User, e)
+}
+
+// payWith writes which attempt pays the order.
+func payWith(tx *actors.Tx, a *attempt) error {
+	if _, err := tx.Exec(`UPDATE payment SET state = 'paid', attempt = ?, release_at = 0
+		WHERE order_id = ?`, a.ID, a.Order); err != nil {
+		return err
+	}
+	if a.State == api.AttemptOpen {
+		return nil // no other one is
+	}
+	return closeOpen(tx, a.Order)
 }
 
 // ended takes a trade that can't be paid any more. One that was captured was
@@ -289,8 +303,10 @@ func book(tx *actors.Tx, e *api.PayLogEntry) (fresh bool, err error) {
 	return err == nil, err
 }
 
+// emit tells of money that moved, under the number that the provider gave it.
 func emit(tx *actors.Tx, event, user string, e *api.PayLogEntry) error {
-	return tx.Emit(api.Event{Type: event, Order: e.Order, User: user, Data: api.Raw(e)})
+	return tx.Emit(api.Event{ID: e.Kind + "/" + e.Provider + "/" + cmp.Or(e.Refund, e.TradeNo),
+		Type: event, Order: e.Order, User: user, Data: api.Raw(e)})
 }
 
 // about is an incident about a trade.

@@ -56,16 +56,12 @@ func (r *refundRow) insert(tx *actors.Tx, problem *api.Error) error {
 func refund(tx *actors.Tx, m *api.RefundPayment) error {
 	known, err := loadRefund(tx, m.Refund)
 	if err == nil {
-		if known.step != m.Step || known.amount != m.Amount {
-			return fmt.Errorf("refund %s of %s came again as %s of order %s", m.Refund,
-				known.amount, m.Amount, m.Order)
-		}
-		if m.Again {
-			return answerRefund(tx, known)
-		}
-		return nil
+		return refundAgain(tx, known, m)
 	}
 	if !errors.Is(err, actors.ErrNoRows) {
+		return err
+	}
+	if err := regainOpen(tx, m); err != nil {
 		return err
 	}
 	r := &refundRow{number: m.Refund, step: m.Step, kind: kindOrder, amount: m.Amount}
@@ -84,6 +80,18 @@ func refund(tx *actors.Tx, m *api.RefundPayment) error {
 		return err
 	}
 	return r.begin(tx, a, m.Reason)
+}
+
+// refundAgain takes a refund that is known.
+func refundAgain(tx *actors.Tx, known *refundRow, m *api.RefundPayment) error {
+	if known.step != m.Step || known.amount != m.Amount {
+		return fmt.Errorf("refund %s of %s came again as %s of order %s", m.Refund,
+			known.amount, m.Amount, m.Order)
+	}
+	if m.Again {
+		return answerRefund(tx, known)
+	}
+	return nil
 }
 
 // answerRefund tells the order once more what its refund came to, if it is
@@ -211,10 +219,10 @@ func (r *refundRow) again(tx *actors.Tx, a *attempt, out *api.RefundOutcome) err
 
 // noteRefund takes a notice that a refund has failed. Row Y9.
 func noteRefund(tx *actors.Tx, m *api.NoteRefund) error {
-	switch {
-	case m.Provider != api.PayAlipay && m.Provider != api.PayStripe:
-		return invalid("provider", "must be %s or %s", api.PayAlipay, api.PayStripe)
-	case m.Refund == "" || len(m.Refund) > maxNumber:
+	if err := checkProvider(m.Provider); err != nil {
+		return err
+	}
+	if m.Refund == "" || len(m.Refund) > maxNumber {
 		return invalid("refund", "needs 1 to %d characters", maxNumber)
 	}
 	r, err := loadRefund(tx, m.Refund)
@@ -231,17 +239,19 @@ func noteRefund(tx *actors.Tx, m *api.NoteRefund) error {
 	if a.Provider != m.Provider {
 		return noteUnknown(tx, m)
 	}
-	failed := api.Refuse(api.CodeRefundRefused, "refund %.255s has failed: %.255s", m.Ref,
-		m.Reason)
-	if r.state == "open" {
-		err = r.refuse(tx, a, failed)
-	} else {
-		err = r.again(tx, a, &api.RefundOutcome{Refusal: failed})
-	}
-	if err != nil {
+	if err := r.failed(tx, a, api.Refuse(api.CodeRefundRefused,
+		"refund %.255s has failed: %.255s", m.Ref, m.Reason)); err != nil {
 		return err
 	}
 	return tx.Reply(&api.Noted{Result: api.NotedIncident})
+}
+
+// failed takes the news that a refund has failed, which may be decided.
+func (r *refundRow) failed(tx *actors.Tx, a *attempt, why *api.Error) error {
+	if r.state == "open" {
+		return r.refuse(tx, a, why)
+	}
+	return r.again(tx, a, &api.RefundOutcome{Refusal: why})
 }
 
 // noteUnknown records a notice about a refund that was not asked for here.

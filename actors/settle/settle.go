@@ -102,26 +102,49 @@ func Compare(own []api.StepView, found []api.FoundStep) (all []Difference) {
 // Cannot says why messages can't settle an order's differences; empty when they
 // can. state is the order's, empty when the order actor does not know it.
 func Cannot(state string, all []Difference) string {
-	var paid bool
-	for _, d := range all {
-		paid = paid || d.Name == "payment.collect" && d.State == api.StepDone
-	}
-	for _, d := range all {
-		switch {
-		case state == "" && paid:
-			return "it is paid, and the order's file does not know it: see its payment, and " +
-				"refund it at the provider or restore a newer file of order"
-		case state == "" && !Undoable(d.Name):
-			return d.Name + " was done for it, and the order's file does not know it"
-		case d.Name == "payment.collect" && d.Own == api.StepDone && d.State != api.StepAsked:
-			return "it is paid, and the payment's file does not know it: see its trade at " +
-				"the provider"
-		case d.Own == api.StepDone && d.State != "" && state == api.OrderPaid &&
-			d.State != api.StepAsked:
-			return d.Name + " was undone of a paid order"
-		case d.Own == "" && d.State == api.StepDone && state != "" && !Undoable(d.Name) && !paid:
-			return d.Name + " was done, and the order's file does not know why"
+	paid := slices.ContainsFunc(all, func(d Difference) bool {
+		return d.Name == collect && d.State == api.StepDone
+	})
+	for i := range all {
+		why := all[i].cannot(state, paid)
+		if state == "" {
+			why = all[i].cannotUndo(paid)
 		}
+		if why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// collect is the step of the payment.
+const collect = "payment.collect"
+
+// cannot says why an order that the order actor knows can't be settled by
+// messages.
+func (d *Difference) cannot(state string, paid bool) string {
+	switch {
+	case d.Name == collect && d.Own == api.StepDone && d.State == api.StepUndone:
+		return "it is paid, and the payment's file has closed it: see its trade at " +
+			"the provider"
+	case state == api.OrderPaid && d.Own == api.StepDone && d.State != "" &&
+		d.State != api.StepAsked:
+		return d.Name + " was undone of a paid order"
+	case d.Own == "" && d.State == api.StepDone && !Undoable(d.Name) && !paid:
+		return d.Name + " was done, and the order's file does not know why"
+	}
+	return ""
+}
+
+// cannotUndo says why what was done for an order that the order actor does not
+// know can't be undone by messages.
+func (d *Difference) cannotUndo(paid bool) string {
+	switch {
+	case paid:
+		return "it is paid, and the order's file does not know it: see its payment, and " +
+			"refund it at the provider or restore a newer file of order"
+	case !Undoable(d.Name):
+		return d.Name + " was done for it, and the order's file does not know it"
 	}
 	return ""
 }

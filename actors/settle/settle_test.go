@@ -89,7 +89,9 @@ func TestCannot(t *testing.T) {
 		{"", one("payment.collect", "", "done"), "it is paid, and the order's file does not know it"},
 		{"", one("goods.reserve", "", "done"), ""},
 		{"", one("shipping.create", "", "done"), "shipping.create was done for it"},
-		{"paid", one("payment.collect", "done", ""), "the payment's file does not know it"},
+		{"paid", one("payment.collect", "done", ""), ""},
+		{"paid", one("payment.collect", "done", "asked"), ""},
+		{"paid", one("payment.collect", "done", "undone"), "the payment's file has closed it"},
 		{"paid", one("shipping.create", "", "done"), "does not know why"},
 		{"placed", nil, ""},
 	} {

@@ -273,14 +273,15 @@ func (a *actor) take(in []actors.Delivery) {
 	breaks, dies := a.breakStore()
 	out, err := a.apply(in)
 	a.file.W.Fail = nil
-	if err != nil && *breaks == 0 {
+	broke := *breaks > 0
+	if err != nil && !broke {
 		w.broken("fault", "%s: %v", a.name, err)
 	}
-	if *breaks > 0 {
+	if broke {
 		w.hits[dies]++
 	}
 	switch {
-	case *breaks > 0 && dies == crashIn:
+	case broke && dies == crashIn:
 		a.crash("in the transaction")
 		return
 	case w.fault(crashAfterCommit, 60):
@@ -290,6 +291,12 @@ func (a *actor) take(in []actors.Delivery) {
 		a.budget = w.n(len(out.Sent))
 	}
 	a.after(out)
+	a.endOfBatch(err)
+}
+
+// endOfBatch has the process end once more, or pause after a fault.
+func (a *actor) endOfBatch(err error) {
+	w := a.w
 	switch {
 	case a.budget >= 0:
 		a.crash("between two publishes")

@@ -109,20 +109,24 @@ func (w *world) checkTold(orders map[string]*ended) {
 			}
 			w.checkBody(o, o.bodies[hash], e)
 		}
-		for hash := range o.refused {
-			if e != nil && e.hash == hash {
-				w.broken("told", "%s was refused and is %s", o.name, e.State)
-			}
-		}
-		if e != nil && !strings.Contains(after[o.told], e.State) {
-			w.broken("told", "%s was %s and is %s", o.name, o.told, e.State)
-		}
-		if e != nil && w.oracle.cancelled[o.Order] && e.State != api.OrderCancelled &&
-			e.State != api.OrderPaid {
-			w.broken("told", "%s was cancelled and is %s", o.name, e.State)
+		if e != nil {
+			w.checkToldOf(o, e)
 		}
 	}
 	w.checkAnswers(len(w.oracle.told))
+}
+
+// checkToldOf checks what was answered of an order that there is.
+func (w *world) checkToldOf(o *anOrder, e *ended) {
+	if o.refused[e.hash] {
+		w.broken("told", "%s was refused and is %s", o.name, e.State)
+	}
+	if !strings.Contains(after[o.told], e.State) {
+		w.broken("told", "%s was %s and is %s", o.name, o.told, e.State)
+	}
+	if w.oracle.cancelled[o.Order] && e.State != api.OrderCancelled && e.State != api.OrderPaid {
+		w.broken("told", "%s was cancelled and is %s", o.name, e.State)
+	}
 }
 
 // checkAnswers checks that some of what was answered by actors that are up is
@@ -368,22 +372,15 @@ func (w *world) checkShipments(orders map[string]*ended) {
 // the shop began by itself was refused: that is left to a person.
 func (w *world) checkLacking(orders map[string]*ended) {
 	for _, id := range sorted(orders) {
-		e, back := orders[id], map[string]int64{}
-		given := slices.ContainsFunc(e.refunds, func(r api.Refund) bool {
+		e := orders[id]
+		if slices.ContainsFunc(e.refunds, func(r api.Refund) bool {
 			return r.By == api.ByShop && r.State == api.RefundFailed
-		})
-		for i, l := range e.Lines {
-			for _, r := range e.refunds {
-				for _, b := range r.Lines {
-					if b.Line == i && (r.State == api.RefundDone || r.State == api.RefundAsked) {
-						back[l.SKU] += b.Quantity
-					}
-				}
-			}
+		}) {
+			continue
 		}
-		courses := map[string]int64{}
+		back, courses, seats := e.wentBack(), map[string]int64{}, int64(0)
 		for _, l := range e.Lines {
-			if want := w.oracle.short[id+l.SKU]; !given && back[l.SKU] < want {
+			if want := w.oracle.short[id+l.SKU]; back[l.SKU] < want {
 				w.broken("lacking", "%s could not be given %d %s, and %d went back", w.brief(id),
 					want, l.SKU, back[l.SKU])
 			}
@@ -391,15 +388,28 @@ func (w *world) checkLacking(orders map[string]*ended) {
 				courses[l.SKU] = back[l.SKU]
 			}
 		}
-		seats := int64(0)
 		for _, n := range courses {
 			seats += n
 		}
-		if want := w.oracle.seatless[id]; !given && seats < want {
+		if want := w.oracle.seatless[id]; seats < want {
 			w.broken("lacking", "%s had no place for %d, and %d went back", w.brief(id), want,
 				seats)
 		}
 	}
+}
+
+// wentBack are the units that went back, or are asked to, by SKU.
+func (e *ended) wentBack() map[string]int64 {
+	back := map[string]int64{}
+	for _, r := range e.refunds {
+		if r.State != api.RefundDone && r.State != api.RefundAsked {
+			continue
+		}
+		for _, l := range r.Lines {
+			back[e.Lines[l.Line].SKU] += l.Quantity
+		}
+	}
+	return back
 }
 
 // parcel is how many units are shipped, or to be: all that were paid, but for

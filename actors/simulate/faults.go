@@ -103,59 +103,79 @@ var faultNames = [faultCount]string{
 // FaultNames lists all kinds of faults.
 func FaultNames() []string { return faultNames[:] }
 
-// disaster is something large that goes wrong.
+// disasters are the large things that go wrong.
+var disasters = [...]func(w *world, a *actor){
+	(*world).crashOne, (*world).cutThePower, (*world).cutTheBroker, (*world).loseOne,
+	(*world).deleteStream, (*world).forgetWindow, (*world).redeliver, (*world).pauseConsumer,
+	(*world).takeOver, (*world).rollBack, (*world).loseAnnouncement, (*world).letters,
+}
+
+// disaster has one of them happen, to some actor.
 func (w *world) disaster() {
 	a := w.actors[w.n(len(w.actors))]
-	switch w.n(12) {
-	case 0:
-		if a.up && w.fault(crashIdle, 1) {
-			a.crash("for no reason")
-		}
-	case 1:
-		if w.fault(powerCut, 2) {
-			w.cutPower()
-		}
-	case 2:
-		if w.fault(brokerCut, 2) {
-			w.cutBroker()
-		}
-	case 3:
-		a.loseOne()
-	case 4:
-		if w.fault(streamDeleted, 3) {
-			w.say("broker", "the stream of %s is deleted with %d messages", a.name,
-				len(a.stream.messages))
-			a.stream.remake(w.now)
-			a.broken, a.backups = true, nil
-		}
-	case 5:
-		if w.fault(windowForgets, 1) {
-			w.forget()
-		}
-	case 6:
-		if a.up && a.next > 1 && w.fault(redelivered, 1) {
-			a.next -= min(a.next-1, uint64(1+w.n(8)))
-			a.backups = nil // a rebuild would see each message once
-			w.say("broker", "delivers to %s again from %d", a.name, a.next)
-		}
-	case 7:
-		if w.fault(consumerPauses, 1) {
-			a.paused = w.now + int64(time.Duration(1+w.n(60))*time.Second)
-			w.say("broker", "the consumer of %s pauses", a.name)
-		}
-	case 8:
-		if w.fault(takeOver, 1) {
-			a.crash("to be taken over")
-			a.takeOver, a.backups = true, nil
-		}
-	case 9:
-		a.rollBack()
-	case 10:
-		w.loseAnnouncement()
-	default:
-		w.handleLetters(false)
+	disasters[w.n(len(disasters))](w, a)
+}
+
+func (w *world) crashOne(a *actor) {
+	if a.up && w.fault(crashIdle, 1) {
+		a.crash("for no reason")
 	}
 }
+
+func (w *world) cutThePower(*actor) {
+	if w.fault(powerCut, 2) {
+		w.cutPower()
+	}
+}
+
+func (w *world) cutTheBroker(*actor) {
+	if w.fault(brokerCut, 2) {
+		w.cutBroker()
+	}
+}
+
+func (w *world) loseOne(a *actor) { a.loseOne() }
+
+func (w *world) deleteStream(a *actor) {
+	if w.fault(streamDeleted, 3) {
+		w.say("broker", "the stream of %s is deleted with %d messages", a.name,
+			len(a.stream.messages))
+		a.stream.remake(w.now)
+		a.broken, a.backups = true, nil
+	}
+}
+
+func (w *world) forgetWindow(*actor) {
+	if w.fault(windowForgets, 1) {
+		w.forget()
+	}
+}
+
+func (w *world) redeliver(a *actor) {
+	if a.up && a.next > 1 && w.fault(redelivered, 1) {
+		a.next -= min(a.next-1, uint64(1+w.n(8)))
+		a.backups = nil // a rebuild would see each message once
+		w.say("broker", "delivers to %s again from %d", a.name, a.next)
+	}
+}
+
+func (w *world) pauseConsumer(a *actor) {
+	if w.fault(consumerPauses, 1) {
+		a.paused = w.now + int64(time.Duration(1+w.n(60))*time.Second)
+		w.say("broker", "the consumer of %s pauses", a.name)
+	}
+}
+
+func (w *world) takeOver(a *actor) {
+	if w.fault(takeOver, 1) {
+		a.crash("to be taken over")
+		a.takeOver, a.backups = true, nil
+	}
+}
+
+func (w *world) rollBack(a *actor) { a.rollBack() }
+
+func (w *world) letters(*actor) { w.handleLetters(false) }
 
 func (w *world) forget() {
 	w.say("broker", "forgets which messages it has stored")
@@ -166,7 +186,7 @@ func (w *world) forget() {
 }
 
 // loseAnnouncement loses a timer or an effect's announcement.
-func (w *world) loseAnnouncement() {
+func (w *world) loseAnnouncement(*actor) {
 	if len(w.timers) > 0 && w.fault(timerLost, 2) {
 		w.timers = append(w.timers[:0], w.timers[1:]...)
 		w.say("broker", "loses a timer")

@@ -250,14 +250,7 @@ func (p *provider) Refund(_ context.Context, c *api.GatewayCall) (
 			t.refused[c.Refund] = true
 			return out, api.Refuse(api.CodeRefundRefused, "the provider refuses")
 		}
-		t.refunds[c.Refund] = c.RefundAmount.Amount
-		if t.returned() > t.captured() {
-			w.broken("refund", "%d are to go back of %s, on which %d came", t.returned(),
-				w.brief(t.ID), t.captured())
-		}
-		if t.returned() == t.captured() && w.odds(2) {
-			w.tell(p.said(t), time.Duration(w.n(3000))*time.Millisecond)
-		}
+		p.sendBack(t, c)
 	}
 	if t.refunds[c.Refund] != c.RefundAmount.Amount {
 		w.broken("refund", "refund %s comes with %d and with %d", w.brief(c.Refund),
@@ -268,6 +261,19 @@ func (p *provider) Refund(_ context.Context, c *api.GatewayCall) (
 	}
 	out.Total = api.Money{Amount: t.returned(), Currency: t.Amount.Currency}
 	return out, nil
+}
+
+// sendBack has money go back for the first time under a number.
+func (p *provider) sendBack(t *trade, c *api.GatewayCall) {
+	w := p.w
+	t.refunds[c.Refund] = c.RefundAmount.Amount
+	if t.returned() > t.captured() {
+		w.broken("refund", "%d are to go back of %s, on which %d came", t.returned(),
+			w.brief(t.ID), t.captured())
+	}
+	if t.returned() == t.captured() && w.odds(2) {
+		w.tell(p.said(t), time.Duration(w.n(3000))*time.Millisecond)
+	}
 }
 
 // Notice implements gateway.Gateway; it is not used.

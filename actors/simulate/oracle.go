@@ -155,7 +155,26 @@ func (o *oracle) committed(a *actor, in []actors.Delivery, out *actors.Output,
 // epoch that is over.
 func (o *oracle) once(a *actor, in []actors.Delivery, out *actors.Output,
 	stands map[string]place) {
-	edges, moved := 0, 0
+	edges, moved := o.follow(a, in, stands)
+	if o.setBack {
+		return
+	}
+	for _, sender := range sorted(stands) {
+		if epoch, last := a.engine.LastOf(sender); (place{epoch, last}) != stands[sender] {
+			o.w.broken("exactly once", "%s stands at number %d of %s.%s, and %v is right", a.name,
+				last, sender, epoch, stands[sender])
+		}
+	}
+	if out.Handled > moved+edges || out.Handled < moved {
+		o.w.broken("exactly once", "%s handled %d messages; %d were next and %d came from edges",
+			a.name, out.Handled, moved, edges)
+	}
+}
+
+// follow moves on where channels stand, and counts the messages that were next
+// and those of edges.
+func (o *oracle) follow(a *actor, in []actors.Delivery, stands map[string]place) (edges,
+	moved int) {
 	for i := range in {
 		sender, at, ok := channelOf(in[i].ID)
 		last := stands[sender]
@@ -175,19 +194,7 @@ func (o *oracle) once(a *actor, in []actors.Delivery, out *actors.Output,
 			moved++
 		}
 	}
-	if o.setBack {
-		return
-	}
-	for _, sender := range sorted(stands) {
-		if epoch, last := a.engine.LastOf(sender); (place{epoch, last}) != stands[sender] {
-			o.w.broken("exactly once", "%s stands at number %d of %s.%s, and %v is right", a.name,
-				last, sender, epoch, stands[sender])
-		}
-	}
-	if out.Handled > moved+edges || out.Handled < moved {
-		o.w.broken("exactly once", "%s handled %d messages; %d were next and %d came from edges",
-			a.name, out.Handled, moved, edges)
-	}
+	return edges, moved
 }
 
 func (o *oracle) end(a *actor, epoch string) {
@@ -293,9 +300,15 @@ func (o *oracle) answers(r *api.StepResult) {
 		o.w.broken("step", "%s was %s and is then done", name, was)
 	}
 	o.steps[name] = result
-	switch r.Name {
-	case "coupon.redeem":
+	if r.Name == "coupon.redeem" {
 		o.redeems(r, result)
+	}
+	o.lacks(r)
+}
+
+// lacks notes what a participant could not deliver.
+func (o *oracle) lacks(r *api.StepResult) {
+	switch r.Name {
 	case "goods.sell":
 		var d api.Sold
 		if len(r.Data) > 0 {

@@ -38,21 +38,7 @@ func (w *world) settle() {
 // drain lets everything happen that needs no time, or little.
 func (w *world) drain() {
 	for range 400 {
-		busy := false
-		for _, a := range w.actors {
-			for a.work(64) {
-				busy = true
-			}
-		}
-		for w.network(64) {
-			busy = true
-		}
-		for w.worker() {
-			busy = true
-		}
-		for w.notices() {
-			busy = true
-		}
+		busy := w.workOff()
 		for _, r := range slices.Clone(w.shop.requests) {
 			busy = w.await(r) || busy
 		}
@@ -63,6 +49,24 @@ func (w *world) drain() {
 		w.pass(50 * time.Millisecond)
 	}
 	w.broken("liveness", "the world does not come to rest")
+}
+
+// workOff lets actors, network, workers and notices do all that they have.
+func (w *world) workOff() (busy bool) {
+	for _, a := range w.actors {
+		busy = repeat(func() bool { return a.work(64) }) || busy
+	}
+	busy = repeat(func() bool { return w.network(64) }) || busy
+	busy = repeat(w.worker) || busy
+	return repeat(w.notices) || busy
+}
+
+// repeat calls do until it has nothing more to do, and tells whether it had.
+func repeat(do func() bool) (did bool) {
+	for do() {
+		did = true
+	}
+	return did
 }
 
 // soon is how long the next thing that happens by itself is away.
@@ -206,8 +210,7 @@ func (w *world) restoreTooOld() {
 	if !w.on[restoredTooOld] || a.first == nil || a.first.numbers["goods.0"][0] == 0 {
 		return
 	}
-	ahead := a.engine.Receivers()["goods.0"][0] > a.first.numbers["goods.0"][0]
-	if !ahead {
+	if a.engine.Receivers()["goods.0"][0] <= a.first.numbers["goods.0"][0] {
 		return
 	}
 	w.hits[restoredTooOld]++
@@ -218,16 +221,12 @@ func (w *world) restoreTooOld() {
 	a.crash("to be restored")
 	w.must(a.file.Restore(a.first.image))
 	a.takeOver = true
-	for a.work(64) { // from its stream, before it asks anyone
-		continue
-	}
+	repeat(func() bool { return a.work(64) }) // from its stream, before it asks anyone
 	for range 3 {
 		w.buy()
 	}
 	w.network(64)
-	for a.work(64) || w.network(64) {
-		continue
-	}
+	repeat(func() bool { return a.work(64) || w.network(64) })
 	w.pass(5 * time.Second)
 	for range 20 {
 		w.network(64)

@@ -107,13 +107,19 @@ func (w *world) shopper() {
 	case 8, 9, 10:
 		w.openAttempt(w.oneThatIs(api.OrderPlaced, o), w.n(2))
 	default:
-		for range 4 {
-			if len(o.attempts) > 0 {
-				w.payOrLook(o.attempts[w.n(len(o.attempts))])
-				return
-			}
-			o = s.orders[w.n(len(s.orders))]
+		w.tryToPay(o)
+	}
+}
+
+// tryToPay looks for an order with attempts, from one on, and has one of them
+// paid or looked at.
+func (w *world) tryToPay(o *anOrder) {
+	for range 4 {
+		if len(o.attempts) > 0 {
+			w.payOrLook(o.attempts[w.n(len(o.attempts))])
+			return
 		}
+		o = w.shop.orders[w.n(len(w.shop.orders))]
 	}
 }
 

@@ -2,19 +2,36 @@
 package origin
 
 import (
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // forwarding are headers that a proxy adds.
-var forwarding = [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"}
+var forwarding = [...]string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+	"Forwarded",
+	"X-Real-Ip", "Via", "Cf-Connecting-Ip", "True-Client-Ip"}
 
-// FromHere tells whether a request comes from this machine, and not through a
-// proxy on it.
+// FromHere tells whether a request comes from this machine, was not sent through
+// a proxy on it, and names it by a loopback address or localhost. Under another
+// name a page of somebody else's site could ask in a browser on this machine,
+// once its name has become that of 127.0.0.1 (DNS rebinding). A proxy that adds
+// none of the usual headers, and calls the shop localhost, can't be told.
 func FromHere(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() &&
+	return err == nil && from.Addr().Unmap().IsLoopback() && isLoopback(r.Host) &&
 		!slices.ContainsFunc(forwarding[:],
 			func(name string) bool { return r.Header.Get(name) != "" })
+}
+
+// isLoopback tells whether a host, with or without a port, is this machine by
+// whatever resolver.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }

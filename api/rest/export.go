@@ -49,19 +49,7 @@ func (s *Server) exportProducts(ctx context.Context, _ *none) (*exported, error)
 }
 
 func writeCSV(out io.Writer, products []api.Product) error {
-	options, attributes := map[string]bool{}, map[string]bool{}
-	for _, p := range products {
-		for name := range p.Attributes {
-			attributes[name] = true
-		}
-		for _, sku := range p.SKUs {
-			for name := range sku.Options {
-				options[name] = true
-			}
-		}
-	}
-	optionNames := slices.Sorted(maps.Keys(options))
-	attributeNames := slices.Sorted(maps.Keys(attributes))
+	optionNames, attributeNames := namesOf(products)
 	header := append(slices.Clone(needed[:]), optional[:]...)
 	for _, name := range optionNames {
 		header = append(header, "option:"+name)
@@ -87,6 +75,22 @@ func writeCSV(out io.Writer, products []api.Product) error {
 		return fmt.Errorf("rest: export: %w", err)
 	}
 	return nil
+}
+
+// namesOf are the names of all options and attributes of products, sorted.
+func namesOf(products []api.Product) (options, attributes []string) {
+	ofSKUs, ofProducts := map[string]bool{}, map[string]bool{}
+	for _, p := range products {
+		for name := range p.Attributes {
+			ofProducts[name] = true
+		}
+		for _, sku := range p.SKUs {
+			for name := range sku.Options {
+				ofSKUs[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(ofSKUs)), slices.Sorted(maps.Keys(ofProducts))
 }
 
 // exportRow has the columns of needed and optional, in their order.

@@ -224,16 +224,13 @@ func (t *table) readHeader(header []string) {
 	columns, options := make([]string, len(header)), 0
 	for i, name := range header {
 		name = strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))
-		prefix, more, _ := strings.Cut(name, ":")
-		named := (prefix == "option" || prefix == "attribute") &&
-			api.IsName(more, api.MaxDetailName)
-		if prefix == "option" {
+		if strings.HasPrefix(name, "option:") {
 			options++
 		}
 		switch {
 		case slices.Contains(columns[:i], name):
 			t.refuse(name, "the column comes twice")
-		case !named && !slices.Contains(needed[:], name) && !slices.Contains(optional[:], name):
+		case !isColumn(name):
 			t.refuse(name, "%q is not a column", name)
 		}
 		columns[i] = name
@@ -249,6 +246,13 @@ func (t *table) readHeader(header []string) {
 	if len(t.errors) == 0 {
 		t.columns = columns
 	}
+}
+
+// isColumn tells whether a catalogue may have a column of that name.
+func isColumn(name string) bool {
+	prefix, more, _ := strings.Cut(name, ":")
+	named := (prefix == "option" || prefix == "attribute") && api.IsName(more, api.MaxDetailName)
+	return named || slices.Contains(needed[:], name) || slices.Contains(optional[:], name)
 }
 
 // readRow adds a row's SKU to its product.

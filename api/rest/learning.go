@@ -76,13 +76,9 @@ type coursesImported struct {
 // nobody can buy a course that is not there. Row L1.
 func (s *Server) importCourses(ctx context.Context, in *coursesInput) (
 	*answer[coursesImported], error) {
-	var price *api.Money
-	if in.Price != "" {
-		p, err := api.ParseMoney(in.Price, s.Currency)
-		if err != nil || p.Amount < 0 {
-			return nil, api.Refuse(api.CodeInvalid, "%q is not a price", in.Price).At("price")
-		}
-		price = &p
+	price, err := s.coursePrice(in.Price)
+	if err != nil {
+		return nil, err
 	}
 	t, err := readCourses(bytes.NewReader(in.RawBody), s.Currency, price)
 	if err != nil {
@@ -108,6 +104,18 @@ func (s *Server) importCourses(ctx context.Context, in *coursesInput) (
 		}
 	}
 	return &answer[coursesImported]{coursesImported{len(t.courses)}}, nil
+}
+
+// coursePrice reads the price of all courses of a file; nil for none.
+func (s *Server) coursePrice(text string) (*api.Money, error) {
+	if text == "" {
+		return nil, nil
+	}
+	p, err := api.ParseMoney(text, s.Currency)
+	if err != nil || p.Amount < 0 {
+		return nil, api.Refuse(api.CodeInvalid, "%q is not a price", text).At("price")
+	}
+	return &p, nil
 }
 
 // checkSeats refuses rows with fewer seats than are enrolled, which only
@@ -174,13 +182,8 @@ func readCourses(r io.Reader, currency string, price *api.Money) (*courseTable, 
 	}
 	t := &courseTable{currency: currency, price: price, column: map[string]int{},
 		product: map[string]int{}, rows: map[string]int{}}
-	for i, name := range header {
-		t.column[strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))] = i
-	}
-	for _, name := range []string{"section_id", "course", "title", "seats"} {
-		if _, ok := t.column[name]; !ok {
-			return nil, api.Refuse(api.CodeInvalid, "the column %s is missing", name)
-		}
+	if err := t.readHeader(header); err != nil {
+		return nil, err
 	}
 	for len(t.errs) < maxRowErrors {
 		if t.fields, err = in.Read(); err == io.EOF {
@@ -202,6 +205,18 @@ func readCourses(r io.Reader, currency string, price *api.Money) (*courseTable, 
 	}
 	t.checkProducts()
 	return t, refuseRows(t.errs)
+}
+
+func (t *courseTable) readHeader(header []string) error {
+	for i, name := range header {
+		t.column[strings.TrimSpace(strings.TrimPrefix(name, "\ufeff"))] = i
+	}
+	for _, name := range []string{"section_id", "course", "title", "seats"} {
+		if _, ok := t.column[name]; !ok {
+			return api.Refuse(api.CodeInvalid, "the column %s is missing", name)
+		}
+	}
+	return nil
 }
 
 // courseTable is a list of courses that is being read.

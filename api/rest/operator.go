@@ -52,11 +52,11 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 	health{OK: s.Live == nil || s.Live()}.write(w)
 }
 
-// readyz says whether requests can be served. Its verbose form tells how much
-// the shop sells, and is for the operator.
+// readyz says whether requests can be served; to the operator also which parts
+// are not ready and why, with counts. Its verbose form is for the operator alone.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	verbose := r.URL.Query().Has("verbose") && s.Verbose != nil
-	if verbose && !s.isOperator(r) {
+	verbose, operator := r.URL.Query().Has("verbose") && s.Verbose != nil, s.isOperator(r)
+	if verbose && !operator {
 		writeProblem(w, problemOf(forOperators("what is verbose")))
 		return
 	}
@@ -67,8 +67,11 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if verbose {
 		h.Parts, h.NATS = s.Verbose(r.Context())
 	}
-	if s.Audit != nil {
+	if s.Audit != nil && operator {
 		h.Audit = s.Audit()
+	}
+	if !operator {
+		h.Parts = nil // they tell how much the shop sells
 	}
 	h.write(w)
 }

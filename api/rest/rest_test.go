@@ -406,8 +406,12 @@ func TestHealth(t *testing.T) {
 	})
 	call(t, s, "GET", "/livez", nil).want(200)
 	r := call(t, s, "GET", "/readyz", nil).want(503)
-	if r.header.Get("Retry-After") == "" || !strings.Contains(string(r.body), "starting") {
-		t.Errorf("not ready: %v %s", r.header, r.body)
+	if r.header.Get("Retry-After") == "" || strings.Contains(string(r.body), "starting") {
+		t.Errorf("not ready, to everybody: %v %s", r.header, r.body)
+	}
+	r = call(t, s, "GET", "/readyz", nil, "Authorization", "Bearer "+adminToken).want(503)
+	if !strings.Contains(string(r.body), "starting") {
+		t.Errorf("not ready, to an operator: %s", r.body)
 	}
 	ready, live = true, false
 	call(t, s, "GET", "/readyz", nil).want(200)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"slices"
 
 	"ordo/api"
 	"ordo/api/web/call"
@@ -12,6 +13,17 @@ type problem = call.Problem
 
 // refused is the problem in err's chain, or nil for a fault of the pages.
 func refused(err error) *problem { return call.Refused(err) }
+
+// ofForm is the problem in err's chain that is for the form that was sent, to be
+// shown with it: not that nobody is logged in, one of other codes, nor a fault.
+func ofForm(err error, but ...api.Code) *problem {
+	p := refused(err)
+	if p == nil || p.Code == api.CodeUnauthorized || slices.Contains(but, p.Code) ||
+		p.Status >= http.StatusInternalServerError {
+		return nil
+	}
+	return p
+}
 
 // is tells whether err is a problem with the code.
 func is(err error, code api.Code) bool { return call.Is(err, code) }

@@ -218,8 +218,7 @@ func (v *visit) submitCheckout() error {
 	}
 	var o api.Order
 	err = v.post("/v1/orders?wait=5s", body, &o)
-	if p := refused(err); p != nil && p.Code != api.CodeUnauthorized &&
-		p.Status < http.StatusInternalServerError {
+	if p := ofForm(err); p != nil {
 		return v.checkoutPage(p.Status, w, nil, p)
 	}
 	if err != nil {

@@ -328,8 +328,7 @@ func (v *visit) chooseProduct() error {
 			"quantity": {strconv.FormatInt(quantity, 10)}}))
 	}
 	err = v.addToCart(sku.ID, quantity)
-	if problem := refused(err); problem != nil && problem.Code != api.CodeUnauthorized &&
-		problem.Status < http.StatusInternalServerError {
+	if problem := ofForm(err); problem != nil {
 		return v.offer(problem.Status, f, p, quantity, v.mistakes(problem,
 			map[string]string{"sku": "choice", "lines": ""}))
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"ordo/api"
@@ -95,11 +96,9 @@ func (v *visit) orderPage(status int, bad []mistake) error {
 			return err
 		}
 	}
-	p.Live = p.State == api.OrderPending || p.State == api.OrderPlaced ||
-		p.State == api.OrderClosing
-	for _, l := range p.Lines {
-		p.Left = p.Left || p.State == api.OrderPaid && l.Quantity > l.Refunded
-	}
+	p.Live = slices.Contains([]string{api.OrderPending, api.OrderPlaced, api.OrderClosing}, p.State)
+	p.Left = p.State == api.OrderPaid && slices.ContainsFunc(p.Lines,
+		func(l api.LineSnapshot) bool { return l.Quantity > l.Refunded })
 	if e := p.Order.Reason; e != nil {
 		p.Reason = append([]string{v.tongue.code(e.Code)},
 			v.tongue.details(e.Code, e.Data, lineNames(&p.Order))...)
@@ -256,8 +255,7 @@ func (v *visit) refundOrder() error {
 	}
 	body := map[string]any{"lines": lines, "reason": v.value("reason")}
 	err := v.post(v.orderPath()+"/refunds", body, nil, "Idempotency-Key", v.value("key"))
-	if p := refused(err); p != nil && p.Code != api.CodeUnauthorized &&
-		p.Code != api.CodeNotFound && p.Status < http.StatusInternalServerError {
+	if p := ofForm(err, api.CodeNotFound); p != nil {
 		bad := v.mistakes(p, map[string]string{"lines": "refund"})
 		for _, line := range v.tongue.details(p.Code, p.Data, lineNames(&o)) {
 			bad = append(bad, mistake{"refund", line})

@@ -179,8 +179,7 @@ func (v *visit) changePassword() error {
 	var in entered
 	err := v.post("/v1/me/password", map[string]any{"old_password": v.form.Get("old_password"),
 		"new_password": v.form.Get("new_password")}, &in)
-	if p := refused(err); p != nil && p.Code != api.CodeUnauthorized &&
-		p.Status < http.StatusInternalServerError {
+	if p := ofForm(err); p != nil {
 		return v.accountPage(p.Status, v.mistakes(p, nil))
 	}
 	if err != nil {
@@ -286,8 +285,7 @@ func (v *visit) saveAddress() error {
 		note = "saved"
 		err = v.call(method, path, v.addressBody(), nil, "Idempotency-Key", v.value("key"))
 	}
-	if p := refused(err); p != nil && p.Code != api.CodeUnauthorized &&
-		p.Code != api.CodeNotFound && p.Status < http.StatusInternalServerError {
+	if p := ofForm(err, api.CodeNotFound); p != nil {
 		return v.addressPage(p.Status, v.mistakes(p, map[string]string{"lines": "line1"}))
 	}
 	if err != nil {

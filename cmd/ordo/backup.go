@@ -209,16 +209,20 @@ func readManifest(dir string) (*manifest, error) {
 				errors.Join(err, errors.New("not an actor's file, or a second one")))
 		}
 		seen[b.Actor] = true
-		n, hash, err := sum(filepath.Join(dir, b.File))
-		if err != nil {
+		if err := b.check(dir); err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnreadable, err)
-		}
-		if n != b.Bytes || hash != b.SHA256 {
-			return nil, fmt.Errorf("%w: %s is not the file that was backed up", errUnreadable,
-				filepath.Join(dir, b.File))
 		}
 	}
 	return &m, nil
+}
+
+// check compares the file in a directory with what was backed up.
+func (b *backedFile) check(dir string) error {
+	n, hash, err := sum(filepath.Join(dir, b.File))
+	if err == nil && (n != b.Bytes || hash != b.SHA256) {
+		err = fmt.Errorf("%s is not the file that was backed up", filepath.Join(dir, b.File))
+	}
+	return err
 }
 
 // RestoreCmd puts files of a backup into a data directory whose shop does not
@@ -273,18 +277,7 @@ func (c *RestoreCmd) Run(ctx context.Context, t *terminal) (err error) {
 
 // wanted are the files to restore, none of which may be there without --replace.
 func (c *RestoreCmd) wanted(m *manifest) ([]backedFile, error) {
-	var some []backedFile
-	for _, name := range bus.ActorNames() {
-		only := len(c.Only) == 0
-		for _, o := range c.Only {
-			only = only || o == name
-		}
-		for _, b := range m.Actors {
-			if only && b.Actor == name {
-				some = append(some, b)
-			}
-		}
-	}
+	some := c.chosen(m)
 	if len(some) == 0 || len(c.Only) > len(some) {
 		return nil, fmt.Errorf("%w: the backup has not all of %v", errUnreadable, c.Only)
 	}
@@ -300,6 +293,18 @@ func (c *RestoreCmd) wanted(m *manifest) ([]backedFile, error) {
 			c.Data)
 	}
 	return some, err
+}
+
+// chosen are the files of the actors that --only names, or of all.
+func (c *RestoreCmd) chosen(m *manifest) (some []backedFile) {
+	for _, name := range bus.ActorNames() {
+		for _, b := range m.Actors {
+			if b.Actor == name && (len(c.Only) == 0 || slices.Contains(c.Only, name)) {
+				some = append(some, b)
+			}
+		}
+	}
+	return some
 }
 
 // isUnused tells whether a data directory has nothing but what a restore that

@@ -99,6 +99,12 @@ func (c *BenchCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err := b.prepare(ctx); err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
+	return b.rows(ctx, t)
+}
+
+// rows measures with each number of clients. errFound: some orders failed.
+func (b *bench) rows(ctx context.Context, t *terminal) error {
+	c := b.cmd
 	if !c.JSON {
 		fmt.Fprintf(t.Out, "%-20s %8s %9s %7s %9s %9s %9s %9s %9s\n", "mode", "clients", "orders",
 			"errors", "seconds", "orders/s", "p50 ms", "p95 ms", "p99 ms")

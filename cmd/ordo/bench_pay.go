@@ -99,13 +99,21 @@ func (b *bench) fulfilled(w *wire, o *benchOrder) (missing string, err error) {
 	case status != 200:
 		return "", fmt.Errorf("shipment: %d %s", status, body[:min(len(body), 300)])
 	}
+	if order.Points == 0 {
+		return "", nil
+	}
+	return b.points(w, o)
+}
+
+// points says whether a paid order still lacks its points.
+func (b *bench) points(w *wire, o *benchOrder) (missing string, err error) {
 	var list api.WalletEntryList
-	body, err = w.ask(b.get(fmt.Sprintf("/v1/wallet/entries?unit=%s&limit=%d", api.UnitPoint,
+	body, err := w.ask(b.get(fmt.Sprintf("/v1/wallet/entries?unit=%s&limit=%d", api.UnitPoint,
 		api.MaxPage), o.session))
 	if err == nil {
 		err = json.Unmarshal(body, &list)
 	}
-	if err != nil || order.Points == 0 || slices.ContainsFunc(list.Entries,
+	if err != nil || slices.ContainsFunc(list.Entries,
 		func(e api.WalletEntry) bool { return e.Order == o.id }) {
 		return "", err
 	}

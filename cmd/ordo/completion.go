@@ -76,19 +76,28 @@ func (p *place) pass(word string) {
 	case !p.bare && word == "--":
 		p.bare = true
 	case !p.bare && strings.HasPrefix(word, "-"):
-		name, _, whole := strings.Cut(word, "=")
-		if f := p.named(name); f != nil && !whole && !f.IsBool() {
-			p.flag = f
-		}
+		p.passFlag(word)
 	default:
-		for _, child := range p.node.Children {
-			if child.Name == word && p.values == 0 {
-				p.node = child
-				return
-			}
-		}
-		p.values++
+		p.passArgument(word)
 	}
+}
+
+func (p *place) passFlag(word string) {
+	name, _, whole := strings.Cut(word, "=")
+	if f := p.named(name); f != nil && !whole && !f.IsBool() {
+		p.flag = f
+	}
+}
+
+// passArgument goes on over a command or a value.
+func (p *place) passArgument(word string) {
+	for _, child := range p.node.Children {
+		if child.Name == word && p.values == 0 {
+			p.node = child
+			return
+		}
+	}
+	p.values++
 }
 
 // named is the flag that a word names, or nil.
@@ -119,22 +128,30 @@ func (p *place) offer(w io.Writer, word string) error {
 	case !p.bare && whole && p.named(name) != nil:
 		offerValues(out, p.named(name).Value, name+"=", value)
 	case !p.bare && strings.HasPrefix(word, "-"):
-		for _, f := range p.flags() {
-			if !f.Hidden {
-				offerWord(out, "--"+f.Name, word, f.Help)
-			}
-		}
+		p.offerFlags(out, word)
 	case len(p.node.Children) > 0 && p.values == 0:
-		for _, child := range p.node.Children {
-			if !child.Hidden {
-				offerWord(out, child.Name, word, child.Help)
-			}
-		}
+		p.offerCommands(out, word)
 	case len(p.node.Positional) > 0:
 		n := min(p.values, len(p.node.Positional)-1)
 		offerValues(out, p.node.Positional[n], "", word)
 	}
 	return out.Flush()
+}
+
+func (p *place) offerFlags(out *bufio.Writer, word string) {
+	for _, f := range p.flags() {
+		if !f.Hidden {
+			offerWord(out, "--"+f.Name, word, f.Help)
+		}
+	}
+}
+
+func (p *place) offerCommands(out *bufio.Writer, word string) {
+	for _, child := range p.node.Children {
+		if !child.Hidden {
+			offerWord(out, child.Name, word, child.Help)
+		}
+	}
 }
 
 // offerWord prints a word that begins with what was typed.

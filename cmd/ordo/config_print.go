@@ -49,15 +49,7 @@ type setting struct {
 
 // Run implements the command.
 func (c *ConfigPrintCmd) Run(parsed *kong.Context, t *terminal) error {
-	sources := map[*kong.Flag]string{}
-	for _, p := range parsed.Path {
-		switch {
-		case p.Flag != nil && p.Resolved:
-			sources[p.Flag] = sourceFile
-		case p.Flag != nil:
-			sources[p.Flag] = sourceFlag
-		}
-	}
+	sources := sourcesOf(parsed)
 	file := ""
 	var all []setting
 	for _, flags := range parsed.Selected().AllFlags(false) {
@@ -80,6 +72,20 @@ func (c *ConfigPrintCmd) Run(parsed *kong.Context, t *terminal) error {
 		return json.NewEncoder(t.Out).Encode(all)
 	}
 	return printSettings(t.Out, all)
+}
+
+// sourcesOf tells of the flags that were given where they come from.
+func sourcesOf(parsed *kong.Context) map[*kong.Flag]string {
+	sources := map[*kong.Flag]string{}
+	for _, p := range parsed.Path {
+		switch {
+		case p.Flag != nil && p.Resolved:
+			sources[p.Flag] = sourceFile
+		case p.Flag != nil:
+			sources[p.Flag] = sourceFlag
+		}
+	}
+	return sources
 }
 
 func settingOf(f *kong.Flag, source string) setting {

@@ -98,22 +98,9 @@ func (c *CouponIssueCmd) Run(ctx context.Context, t *terminal) error {
 
 // users are the ids of those who get one.
 func (c *CouponIssueCmd) users(ctx context.Context) ([]string, error) {
-	names := c.User
-	if c.Users != "" {
-		f, err := os.Open(c.Users)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errUnreadable, err)
-		}
-		defer f.Close()
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			if name := strings.TrimSpace(lines.Text()); name != "" {
-				names = append(names, name)
-			}
-		}
-		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", errUnreadable, c.Users, err)
-		}
+	names, err := c.names()
+	if err != nil {
+		return nil, err
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%w: %s names nobody", errUnreadable, c.Users)
@@ -136,6 +123,29 @@ func (c *CouponIssueCmd) users(ctx context.Context) ([]string, error) {
 			strings.Join(unknown[:min(len(unknown), 20)], ", "))
 	}
 	return ids, nil
+}
+
+// names are the ids and e-mail addresses of flags and file.
+func (c *CouponIssueCmd) names() ([]string, error) {
+	names := c.User
+	if c.Users == "" {
+		return names, nil
+	}
+	f, err := os.Open(c.Users)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if name := strings.TrimSpace(lines.Text()); name != "" {
+			names = append(names, name)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errUnreadable, c.Users, err)
+	}
+	return names, nil
 }
 
 // CouponLsCmd lists coupons.

@@ -170,8 +170,8 @@ func (d *doctor) judgeReady(status int, body []byte) {
 		}
 	}
 	if !named {
-		d.fail("server.ready", "look at its log: it is starting, stopping, or has lost NATS",
-			"it is not ready")
+		d.fail("server.ready", "look at its log and, on its machine, at /readyz: it is starting, "+
+			"stopping, or has lost NATS", "it is not ready")
 	}
 }
 

@@ -214,7 +214,7 @@ func (c *GoodsReceiveCmd) Run(ctx context.Context, t *terminal) error {
 type GoodsAdjustCmd struct {
 	Remote
 	SKU        string `arg:"" help:"The SKU."`
-	Difference int64  `arg:"" help:"Units more, or less: write -- before a negative number."`
+	Difference int64  `arg:"" help:"Units more, or with a minus less."`
 	Reason     string `help:"Why; kept in the ledger." required:"" placeholder:"TEXT"`
 	Key        string `help:"Idempotency key: with the same one it happens once." placeholder:"KEY"`
 	JSON       bool   `name:"json" help:"Print the SKU as JSON."`

@@ -80,10 +80,7 @@ func (s *splitter) row(rec []string, at, line int) error {
 		s.fromLine, s.cutLine = line, line
 	}
 	if product != s.last || product == "" {
-		s.cut, s.cutLine, s.last, s.before = at, line, strings.Clone(product), -1
-		if part, known := s.in[product]; known {
-			s.before = part
-		}
+		s.begin(product, at, line)
 	}
 	if at-s.from+len(s.header) > s.most-maxRow {
 		if s.cut == s.from {
@@ -98,6 +95,14 @@ func (s *splitter) row(rec []string, at, line int) error {
 	}
 	s.in[s.last] = len(s.parts)
 	return nil
+}
+
+// begin takes the first row of a product, before which the file may be cut.
+func (s *splitter) begin(product string, at, line int) {
+	s.cut, s.cutLine, s.last, s.before = at, line, strings.Clone(product), -1
+	if part, known := s.in[product]; known {
+		s.before = part
+	}
 }
 
 // maxRow is more than a row that is not refused can have, in bytes.

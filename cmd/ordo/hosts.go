@@ -29,12 +29,7 @@ func (s *Shop) startActors(ctx, run context.Context) error {
 		return nil
 	}
 	s.down = map[string]error{}
-	var wanted []*actors.Spec
-	for _, spec := range specs() {
-		if s.runs(spec.Name) {
-			wanted = append(wanted, spec)
-		}
-	}
+	wanted := slices.DeleteFunc(specs(), func(a *actors.Spec) bool { return !s.runs(a.Name) })
 	var wg sync.WaitGroup
 	for _, spec := range wanted {
 		wg.Go(func() { s.startActor(ctx, spec) })

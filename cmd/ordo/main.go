@@ -95,7 +95,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "ordo:", err)
 		return exitUsage
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(negativesLast(args))
 	if err == nil {
 		err = checkEnvironment(parser.Model, os.Environ())
 	}

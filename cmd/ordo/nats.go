@@ -27,19 +27,7 @@ const (
 // connect embeds a NATS server or joins one, and makes the streams.
 func (s *Shop) connect(ctx context.Context) (err error) {
 	if s.cfg.NATS == "" {
-		// A second server on the same streams would destroy them.
-		if s.lock, err = stores.Lock(filepath.Join(s.cfg.Data, "lock")); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
-		if err := s.lock.Truncate(0); err != nil { // the address of one that has ended
-			return fmt.Errorf("data directory: %w", err)
-		}
-		if s.server, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(s.cfg.Data, "nats"),
-			Listen: s.cfg.NATSListen, Log: s.cfg.Log.With("part", "nats-server")}); err != nil {
-			return err
-		}
-		s.NATSURL = s.server.URL()
-		if err := tellURL(s.lock, s.NATSURL); err != nil {
+		if err := s.embed(); err != nil {
 			return err
 		}
 	}
@@ -62,6 +50,23 @@ func (s *Shop) connect(ctx context.Context) (err error) {
 		return nil // all actors are in this process and notify the edge
 	}
 	return s.edge.Listen()
+}
+
+// embed starts a NATS server of the shop's own. A second one on the same streams
+// would destroy them.
+func (s *Shop) embed() (err error) {
+	if s.lock, err = stores.Lock(filepath.Join(s.cfg.Data, "lock")); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if err := s.lock.Truncate(0); err != nil { // the address of one that has ended
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if s.server, err = bus.StartServer(bus.ServerConfig{Dir: filepath.Join(s.cfg.Data, "nats"),
+		Listen: s.cfg.NATSListen, Log: s.cfg.Log.With("part", "nats-server")}); err != nil {
+		return err
+	}
+	s.NATSURL = s.server.URL()
+	return tellURL(s.lock, s.NATSURL)
 }
 
 func (s *Shop) dial(name string) (*nats.Conn, error) {

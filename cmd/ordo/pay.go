@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,34 +87,44 @@ func (f *PayFlags) Validate() error {
 		within("breaker-rest", f.BreakerRest, time.Second, time.Hour),
 		within("auto-receive", f.AutoReceive, time.Second, 365*24*time.Hour),
 	}
-	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if f.Sandbox && f.Production {
-		fail("--sandbox is not for --production")
-	}
-	if f.Sandbox && f.AlipayAppID != "" {
-		fail("--sandbox and --alipay-app-id are two gateways of the same kind: give one")
-	}
-	if n := f.SandboxFactor; n <= 0 || n > sandbox.MaxNotifyFactor || math.IsNaN(n) {
-		fail("--sandbox-factor must be above 0 and at most %.0e", float64(sandbox.MaxNotifyFactor))
-	}
-	if f.AlipayAppID != "" &&
-		(f.AlipaySellerID == "" || f.AlipayKey == "" || f.AlipayPublicKey == "") {
-		fail("--alipay-app-id needs --alipay-seller-id, --alipay-key and --alipay-public-key")
-	}
-	if f.Production && f.PublicURL == "" && (f.AlipayAppID != "" || f.StripeKey != "") {
-		fail("--production: providers need --public-url to bring their notices")
-	}
-	if (f.StripeKey == "") != (f.StripeSecret == "") {
-		fail("--stripe-key and --stripe-secret go together")
-	}
-	for name, text := range map[string]string{"public-url": f.PublicURL,
-		"alipay-gateway": f.AlipayGateway, "stripe-url": f.StripeURL} {
-		u, err := url.Parse(text)
-		if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
-			fail("--%s: %q is not an http or https URL", name, text)
+	alipay, stripe := f.AlipayAppID != "", f.StripeKey != ""
+	for _, rule := range []struct {
+		broken bool
+		says   string
+	}{
+		{f.Sandbox && f.Production, "--sandbox is not for --production"},
+		{f.Sandbox && alipay,
+			"--sandbox and --alipay-app-id are two gateways of the same kind: give one"},
+		{alipay && slices.Contains([]string{f.AlipaySellerID, f.AlipayKey, f.AlipayPublicKey}, ""),
+			"--alipay-app-id needs --alipay-seller-id, --alipay-key and --alipay-public-key"},
+		{f.Production && f.PublicURL == "" && (alipay || stripe),
+			"--production: providers need --public-url to bring their notices"},
+		{stripe != (f.StripeSecret != ""), "--stripe-key and --stripe-secret go together"},
+	} {
+		if rule.broken {
+			errs = append(errs, errors.New(rule.says))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, checkFactor(f.SandboxFactor),
+		checkWebURL("public-url", f.PublicURL), checkWebURL("alipay-gateway", f.AlipayGateway),
+		checkWebURL("stripe-url", f.StripeURL))...)
+}
+
+func checkFactor(n float64) error {
+	if n <= 0 || n > sandbox.MaxNotifyFactor || math.IsNaN(n) {
+		return fmt.Errorf("--sandbox-factor must be above 0 and at most %.0e",
+			float64(sandbox.MaxNotifyFactor))
+	}
+	return nil
+}
+
+// checkWebURL refuses what is neither empty nor an address of the web.
+func checkWebURL(flag, text string) error {
+	u, err := url.Parse(text)
+	if text != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("--%s: %q is not an http or https URL", flag, text)
+	}
+	return nil
 }
 
 // gateways makes the providers, and the sandbox where there is one.

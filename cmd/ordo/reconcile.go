@@ -261,7 +261,12 @@ func (c *ReconcileCmd) eachMovement(take func(*movement) error, bad func(row int
 			return err
 		}
 	}
-	switch err := lines.Err(); {
+	return c.ended(lines.Err(), row)
+}
+
+// ended says what is wrong with a statement that ends after so many rows.
+func (c *ReconcileCmd) ended(err error, row int) error {
+	switch {
 	case errors.Is(err, bufio.ErrTooLong):
 		return fmt.Errorf("%s: row %d is longer than %d bytes", c.Statement, row+1,
 			maxStatementLine-1)
@@ -318,28 +323,42 @@ func readMovement(line string, at []int) (*movement, error) {
 		}
 	}
 	m := &movement{kind: field(0), attempt: field(1), tradeNo: field(2), refund: field(3)}
-	currency := field(5)
-	switch {
-	case m.kind != api.BookPay && m.kind != api.BookRefund:
-		return nil, fmt.Errorf("kind %q is neither %s nor %s", m.kind, api.BookPay, api.BookRefund)
-	case m.tradeNo == "":
-		return nil, errors.New("there is no trade_no")
-	case (m.refund != "") != (m.kind == api.BookRefund):
-		return nil, errors.New("out_request_no is for refunds, and needed for them")
-	case checkCurrency(currency) != nil:
-		return nil, fmt.Errorf("currency %q is not three capital letters", currency)
+	if err := m.check(); err != nil {
+		return nil, err
 	}
-	if m.amount, err = api.ParseMoney(field(4), currency); err != nil {
-		return nil, errors.New(api.AsError(err).Message)
-	}
-	if m.amount.Amount <= 0 {
-		return nil, fmt.Errorf("amount %s is not above zero", m.amount)
+	if m.amount, err = readAmount(field(4), field(5)); err != nil {
+		return nil, err
 	}
 	when, err := time.Parse(time.RFC3339, field(6))
 	if err != nil || when.Year() < 1970 || when.Year() > 2261 {
 		return nil, fmt.Errorf("time %q is not RFC 3339", field(6))
 	}
 	m.at = api.TimeOf(when)
+	return m, nil
+}
+
+func (m *movement) check() error {
+	switch {
+	case m.kind != api.BookPay && m.kind != api.BookRefund:
+		return fmt.Errorf("kind %q is neither %s nor %s", m.kind, api.BookPay, api.BookRefund)
+	case m.tradeNo == "":
+		return errors.New("there is no trade_no")
+	case (m.refund != "") != (m.kind == api.BookRefund):
+		return errors.New("out_request_no is for refunds, and needed for them")
+	}
+	return nil
+}
+
+func readAmount(text, currency string) (m api.Money, err error) {
+	if checkCurrency(currency) != nil {
+		return m, fmt.Errorf("currency %q is not three capital letters", currency)
+	}
+	if m, err = api.ParseMoney(text, currency); err != nil {
+		return m, errors.New(api.AsError(err).Message)
+	}
+	if m.Amount <= 0 {
+		return m, fmt.Errorf("amount %s is not above zero", m)
+	}
 	return m, nil
 }
 

@@ -83,21 +83,23 @@ func (c *RepairCmd) Run(ctx context.Context, t *terminal) (err error) {
 	if err := r.run(ctx); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
-	if c.JSON {
-		err = json.NewEncoder(t.Out).Encode(&r.result)
-	} else {
-		err = r.result.print(t.Out)
+	if err := r.result.tell(t.Out, c.JSON); err != nil || !r.result.open() {
+		return err
 	}
-	switch {
-	case err != nil || !r.result.open():
-	case running: // files are read one after the other
+	if running { // files are read one after the other
 		t.Log.Warn("an actor is running: what was found may be messages on their way; stop " +
-			"the shop " +
-			"to be sure")
-	default:
-		err = errFound
+			"the shop to be sure")
+		return nil
 	}
-	return err
+	return errFound
+}
+
+// tell prints it for people, or as JSON.
+func (p *repaired) tell(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return json.NewEncoder(w).Encode(p)
+	}
+	return p.print(w)
 }
 
 // anyRuns tells whether an actor has one of the files open.
@@ -353,7 +355,17 @@ func (p *repaired) print(w io.Writer) error {
 	for _, actor := range p.Epochs {
 		say("epoch: %s begins a new one, as its file did not simply go on\n", actor)
 	}
-	settled, cannot := 0, 0
+	settled, cannot := p.printOrders(say)
+	if len(p.Orders) >= maxSettled {
+		say("there may be more orders: run it again after a start\n")
+	}
+	say("%s\n", p.verdict(settled, cannot))
+	return errors.Join(errs...)
+}
+
+// printOrders says what becomes of orders, and counts those that can be settled
+// and those that can't be.
+func (p *repaired) printOrders(say func(format string, args ...any)) (settled, cannot int) {
 	for _, u := range p.Orders {
 		switch {
 		case u.Cannot != "":
@@ -371,11 +383,7 @@ func (p *repaired) print(w io.Writer) error {
 			say("CANNOT: %s: %s\n", u, u.Cannot)
 		}
 	}
-	if len(p.Orders) >= maxSettled {
-		say("there may be more orders: run it again after a start\n")
-	}
-	say("%s\n", p.verdict(settled, cannot))
-	return errors.Join(errs...)
+	return settled, cannot
 }
 
 func (p *repaired) verdict(settled, cannot int) string {

@@ -45,34 +45,53 @@ func (b *orderBooks) lost(ctx context.Context, u *unsettled) (m *api.RemakeOrder
 	if m, err = b.told(ctx, u.Order); err != nil {
 		return nil, "", err
 	}
-	payment := ""
-	if b.files["payment"] != "" {
-		err = b.db.QueryRowContext(ctx, `SELECT state FROM payment.payment WHERE order_id = ?`,
-			u.Order).Scan(&payment)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return nil, "", err
-		}
+	payment, err := b.payment(ctx, u.Order)
+	if err != nil {
+		return nil, "", err
 	}
 	if m == nil {
 		return nil, u.unknown(payment, "the journal does not"), nil
 	}
+	if cannot, ok := u.remakeable(m, payment); !ok {
+		return nil, cannot, nil
+	}
+	return m, "", nil
+}
+
+// payment is the state of an order's payment; empty when it has none, or there is
+// no payments' file.
+func (b *orderBooks) payment(ctx context.Context, order string) (state string, err error) {
+	if b.files["payment"] == "" {
+		return "", nil
+	}
+	err = b.db.QueryRowContext(ctx, `SELECT state FROM payment.payment WHERE order_id = ?`,
+		order).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return state, err
+}
+
+// remakeable tells whether an order is to be made again of what the journal has,
+// and else why it may not be left at that.
+func (u *unsettled) remakeable(m *api.RemakeOrder, payment string) (cannot string, ok bool) {
 	over := m.Order.State != api.OrderPaid && m.Order.State != api.OrderPlaced
 	ended := m.Order.State == api.OrderPlaced && (payment == api.PaymentClosed ||
 		payment == api.PaymentClosing)
 	switch {
 	case over, ended:
-		return nil, u.unknown(payment, "by the journal it is "+m.Order.State), nil
+		return u.unknown(payment, "by the journal it is "+m.Order.State), false
 	case m.Order.State == api.OrderPaid && m.Order.Due.Amount > 0 && payment != api.PaymentPaid:
-		return nil, "by the journal it is paid, and neither the order's file nor the payment's " +
-			"knows it: see its trade at the provider", nil
+		return "by the journal it is paid, and neither the order's file nor the payment's " +
+			"knows it: see its trade at the provider", false
 	case len(m.Order.Lines) == 0:
-		return nil, u.unknown(payment, "the journal has it without its lines"), nil
+		return u.unknown(payment, "the journal has it without its lines"), false
 	}
 	if number := u.running(m); number > 0 {
-		return nil, fmt.Sprintf("refund %d of it had begun, and the journal does not have how it "+
-			"ended: see its payment", number), nil
+		return fmt.Sprintf("refund %d of it had begun, and the journal does not have how it "+
+			"ended: see its payment", number), false
 	}
-	return m, "", nil
+	return "", true
 }
 
 // unknown says why an order can't be settled that neither is known nor can be

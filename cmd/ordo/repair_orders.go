@@ -86,19 +86,10 @@ func findUnsettled(ctx context.Context, files map[string]string, older bool) (al
 	if err := b.inFlight(ctx, older); err != nil {
 		return nil, err
 	}
-	for _, spec := range specs() {
-		if files[spec.Name] == "" || !slices.Contains(settle.Participants(), spec.Name) {
-			continue
+	for _, look := range []func(context.Context) error{b.compareAll, b.untold, b.remake} {
+		if err := look(ctx); err != nil {
+			return nil, err
 		}
-		if err := b.compare(ctx, spec); err != nil {
-			return nil, fmt.Errorf("%s: %w", spec.Name, err)
-		}
-	}
-	if err := b.untold(ctx); err != nil {
-		return nil, err
-	}
-	if err := b.remake(ctx); err != nil {
-		return nil, err
 	}
 	for _, u := range b.found {
 		if u.State != "" {
@@ -108,6 +99,20 @@ func findUnsettled(ctx context.Context, files map[string]string, older bool) (al
 	}
 	slices.SortFunc(all, func(a, b *unsettled) int { return strings.Compare(a.Order, b.Order) })
 	return all, nil
+}
+
+// compareAll lists where the order actor's file and those of its participants
+// differ.
+func (b *orderBooks) compareAll(ctx context.Context) error {
+	for _, spec := range specs() {
+		if b.files[spec.Name] == "" || !slices.Contains(settle.Participants(), spec.Name) {
+			continue
+		}
+		if err := b.compare(ctx, spec); err != nil {
+			return fmt.Errorf("%s: %w", spec.Name, err)
+		}
+	}
+	return nil
 }
 
 // inFlight notes the orders of messages that their receivers have not committed.

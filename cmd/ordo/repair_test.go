@@ -214,3 +214,42 @@ func TestLostOrdersThatTheJournalLacks(t *testing.T) {
 		}
 	}
 }
+
+// ACCEPT P9: a payments' file from before all orders, whose messages since are
+// lost. What was paid is paid again by what the orders say, and what was refunded
+// is refunded under its old number, once.
+func TestLostPaymentsAreToldAgain(t *testing.T) {
+	b := newBooks(t)
+	early := b.dir + "/early"
+	if err := stores.Snapshot(t.Context(), audit.File(b.dir, "payment"), early, 0); err != nil {
+		t.Fatal(err)
+	}
+	orders := b.fillMoney()
+	b.outcomes()
+	before := b.shopOrders(orders)
+	b.close()
+	if err := os.Rename(early, audit.File(b.dir, "payment")); err != nil {
+		t.Fatal(err)
+	}
+	for said := ""; !strings.Contains(said, "nothing to repair"); b.close() {
+		if said = b.repaired(); strings.Contains(said, "CANNOT") {
+			t.Fatal(said)
+		}
+		b.resend()
+		b.outcomes()
+	}
+	b.open()
+	b.tick()
+	if after := b.shopOrders(orders); !maps.Equal(before, after) {
+		for name := range before {
+			if before[name] != after[name] {
+				t.Errorf("%s was\n%s\nand is\n%s", name, before[name], after[name])
+			}
+		}
+	}
+	for _, d := range b.audit().Deviations { // money that went back at once is told by the journal alone
+		if d.Check != "pay-journal" || d.Order != orders["twice"] && d.Order != orders["overdue"] {
+			t.Errorf("%+v", d)
+		}
+	}
+}

@@ -161,16 +161,25 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if err := s.startActors(ctx, run); err != nil {
 		return err
 	}
+	s.configureActors(run)
+	open := s.gateways
+	if !s.cfg.NoAPI {
+		open = func() error { return s.startAPI(ctx, run) }
+	}
+	if err := open(); err != nil {
+		return err
+	}
+	s.startWorkers(run)
+	if err := s.startAudit(run); err != nil {
+		return err
+	}
+	return s.startSignals()
+}
+
+// startWorkers starts those that do the effects of this process's actors.
+func (s *Shop) startWorkers(run context.Context) {
 	if s.runs("order") {
 		s.wg.Go(func() { s.removeFromCarts(run) })
-	}
-	s.configureActors(run)
-	if !s.cfg.NoAPI {
-		if err := s.startAPI(ctx, run); err != nil {
-			return err
-		}
-	} else if err := s.gateways(); err != nil {
-		return err
 	}
 	if s.runs("payment") {
 		s.callProviders(run)
@@ -178,10 +187,6 @@ func (s *Shop) start(ctx, run context.Context) error {
 	if s.runs("journal") {
 		s.sendWebhooks(run)
 	}
-	if err := s.startAudit(run); err != nil {
-		return err
-	}
-	return s.startSignals()
 }
 
 func (s *Shop) runs(actor string) bool {

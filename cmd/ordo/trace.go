@@ -87,16 +87,9 @@ func table(r io.Reader, columns []string, each func(row map[string]string)) erro
 	}
 	c := csv.NewReader(plain)
 	c.FieldsPerRecord, c.ReuseRecord = -1, true
-	first, err := c.Read()
+	header, err := headerOf(c, columns)
 	if err != nil {
-		return fmt.Errorf("header: %w", err)
-	}
-	header := slices.Clone(first)
-	header[0] = strings.TrimPrefix(header[0], "\ufeff")
-	for _, name := range columns {
-		if !slices.Contains(header, name) {
-			return fmt.Errorf("there is no column %q", name)
-		}
+		return err
 	}
 	for {
 		fields, err := c.Read()
@@ -116,6 +109,22 @@ func table(r io.Reader, columns []string, each func(row map[string]string)) erro
 		}
 		each(row)
 	}
+}
+
+// headerOf reads the names of a file's columns, among which some must be.
+func headerOf(c *csv.Reader, columns []string) ([]string, error) {
+	first, err := c.Read()
+	if err != nil {
+		return nil, fmt.Errorf("header: %w", err)
+	}
+	header := slices.Clone(first)
+	header[0] = strings.TrimPrefix(header[0], "\ufeff")
+	for _, name := range columns {
+		if !slices.Contains(header, name) {
+			return nil, fmt.Errorf("there is no column %q", name)
+		}
+	}
+	return header, nil
 }
 
 func unzip(r io.Reader) (io.Reader, error) {
@@ -265,21 +274,16 @@ func (b *bill) cancel(row map[string]string, w worth, ok bool) {
 		SKU: strings.ToUpper(row["sku"]), Quantity: -w.quantity, Amount: -w.amount})
 }
 
+// noSale are the reasons why rows of other kinds are left out.
+var noSale = map[string]string{"J": skipWriteOff, "Z": skipZeroPrice, "D": skipBadDebt}
+
 // saleProblem is the reason why a row can't be bought; empty when it can.
 func saleProblem(row map[string]string, w worth, ok bool, goods catalog) string {
 	if row == nil {
 		return skipBadRow
 	}
-	switch row["kind"] {
-	case kindSale:
-	case "J":
-		return skipWriteOff
-	case "Z":
-		return skipZeroPrice
-	case "D":
-		return skipBadDebt
-	default:
-		return skipBadRow
+	if kind := row["kind"]; kind != kindSale {
+		return or(noSale[kind], skipBadRow)
 	}
 	sku, known := goods[strings.ToUpper(row["sku"])]
 	switch {

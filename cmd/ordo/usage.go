@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -127,4 +128,26 @@ func splitList(s string) []string {
 		}
 	}
 	return all
+}
+
+// negativesLast moves negative numbers behind a --, where they are not taken for
+// flags: ordo goods adjust SKU -5 --reason TEXT. One after a flag is its value.
+func negativesLast(args []string) []string {
+	var before, negative []string
+	for i, a := range args {
+		if a == "--" {
+			return args
+		}
+		_, err := strconv.ParseInt(a, 10, 64)
+		ofFlag := i > 0 && strings.HasPrefix(args[i-1], "--") && !strings.Contains(args[i-1], "=")
+		if err == nil && a[0] == '-' && !ofFlag {
+			negative = append(negative, a)
+		} else {
+			before = append(before, a)
+		}
+	}
+	if negative == nil {
+		return args
+	}
+	return append(append(before, "--"), negative...)
 }

@@ -198,3 +198,19 @@ func TestAnswersAreBoundedInTime(t *testing.T) {
 		t.Errorf("write %s, head %s, idle %s", h.WriteTimeout, h.ReadHeaderTimeout, h.IdleTimeout)
 	}
 }
+
+// A negative number that is no flag's value is an argument.
+func TestNegativeNumbersAreArguments(t *testing.T) {
+	for line, want := range map[string]string{
+		"goods adjust M -5 --reason x": "goods adjust M --reason x -- -5",
+		"goods adjust M --reason x -5": "goods adjust M --reason x -- -5",
+		"goods adjust --reason=x M -5": "goods adjust --reason=x M -- -5",
+		"goods adjust M -- -5 -6":      "goods adjust M -- -5 -6",
+		"bench --orders -5 -h -":       "bench --orders -5 -h -",
+		"":                             "",
+	} {
+		if got := strings.Join(negativesLast(strings.Fields(line)), " "); got != want {
+			t.Errorf("%q becomes %q, want %q", line, got, want)
+		}
+	}
+}

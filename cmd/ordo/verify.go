@@ -67,21 +67,13 @@ func findFiles(dirs, names []string) (map[string]string, error) {
 		if len(names) > 0 && !slices.Contains(names, name) {
 			continue
 		}
-		for _, dir := range dirs {
-			path := audit.File(dir, name)
-			_, err := os.Stat(path)
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-			case err != nil:
-				return nil, err
-			case files[name] != "":
-				return nil, fmt.Errorf("%w: actor %s has two files: %s and %s", errUnreadable, name,
-					files[name], path)
-			default:
-				files[name] = path
-			}
-		}
-		if files[name] == "" && len(names) > 0 {
+		path, err := findFile(dirs, name)
+		switch {
+		case err != nil:
+			return nil, err
+		case path != "":
+			files[name] = path
+		case len(names) > 0:
 			return nil, fmt.Errorf("%w: actor %s has no file in %v", errUnreadable, name, dirs)
 		}
 	}
@@ -89,6 +81,25 @@ func findFiles(dirs, names []string) (map[string]string, error) {
 		return nil, fmt.Errorf("%w: there are no actors' files in %v", errUnreadable, dirs)
 	}
 	return files, nil
+}
+
+// findFile finds the one file of an actor; empty when there is none.
+func findFile(dirs []string, name string) (found string, err error) {
+	for _, dir := range dirs {
+		path := audit.File(dir, name)
+		_, err := os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return "", err
+		case found != "":
+			return "", fmt.Errorf("%w: actor %s has two files: %s and %s", errUnreadable, name,
+				found, path)
+		default:
+			found = path
+		}
+	}
+	return found, nil
 }
 
 // Run implements the command.
@@ -102,7 +113,22 @@ func (c *VerifyCmd) Run(ctx context.Context, t *terminal) (err error) {
 		return fmt.Errorf("verify: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	equal := true
+	all, err := c.verify(ctx, t, files, s)
+	if err == nil && c.JSON {
+		err = json.NewEncoder(t.Out).Encode(all)
+	}
+	if err == nil && slices.ContainsFunc(all, func(v *actors.Verification) bool {
+		return v.Verdict != actors.VerdictEqual
+	}) {
+		err = errFound
+	}
+	return err
+}
+
+// verify verifies the files one after the other, and prints each verdict unless
+// all are to be one JSON.
+func (c *VerifyCmd) verify(ctx context.Context, t *terminal, files map[string]string,
+	s *streams) ([]*actors.Verification, error) {
 	all := []*actors.Verification{}
 	for _, name := range bus.ActorNames() {
 		if files[name] == "" {
@@ -111,23 +137,17 @@ func (c *VerifyCmd) Run(ctx context.Context, t *terminal) (err error) {
 		began := time.Now()
 		v, err := verifyActor(ctx, name, files[name], s)
 		if err != nil {
-			return fmt.Errorf("verify %s: %w", name, err)
+			return nil, fmt.Errorf("verify %s: %w", name, err)
 		}
-		equal = equal && v.Verdict == actors.VerdictEqual
 		all = append(all, v)
-		if !c.JSON {
-			if err := printVerdict(t.Out, v, time.Since(began)); err != nil {
-				return err
-			}
+		if c.JSON {
+			continue
+		}
+		if err := printVerdict(t.Out, v, time.Since(began)); err != nil {
+			return nil, err
 		}
 	}
-	if c.JSON {
-		err = json.NewEncoder(t.Out).Encode(all)
-	}
-	if err == nil && !equal {
-		err = errFound
-	}
-	return err
+	return all, nil
 }
 
 func verifyActor(ctx context.Context, name, file string, s *streams) (v *actors.Verification,

@@ -72,14 +72,7 @@ func (w *wire) roundTrip(request []byte) (status int, body []byte, err error) {
 
 // readHead reads status line and headers; last means that the server closes.
 func (w *wire) readHead() (status, length int, last bool, err error) {
-	line, err := w.in.ReadSlice('\n')
-	if err != nil {
-		return 0, 0, false, err
-	}
-	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
-		return 0, 0, false, fmt.Errorf("not an HTTP/1.1 answer: %q", line)
-	}
-	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
+	if status, err = w.readStatus(); err != nil {
 		return 0, 0, false, err
 	}
 	length = -1
@@ -94,15 +87,33 @@ func (w *wire) readHead() (status, length int, last bool, err error) {
 			return 0, 0, false, errors.New("an answer without a length")
 		case len(name) == 0:
 			return status, max(length, 0), last, nil
-		case ok && len(name) == 14 && bytes.EqualFold(name, []byte("content-length")):
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil ||
-				length < 0 || length > maxAnswer {
-				return 0, 0, false, fmt.Errorf("content length %q", value)
+		case ok && bytes.EqualFold(name, []byte("content-length")):
+			if length, err = lengthOf(value); err != nil {
+				return 0, 0, false, err
 			}
-		case ok && len(name) == 10 && bytes.EqualFold(name, []byte("connection")):
+		case ok && bytes.EqualFold(name, []byte("connection")):
 			last = bytes.EqualFold(bytes.TrimSpace(value), []byte("close"))
 		}
 	}
+}
+
+func (w *wire) readStatus() (int, error) {
+	line, err := w.in.ReadSlice('\n')
+	if err != nil {
+		return 0, err
+	}
+	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.1 ")) {
+		return 0, fmt.Errorf("not an HTTP/1.1 answer: %q", line)
+	}
+	return strconv.Atoi(string(line[9:12]))
+}
+
+func lengthOf(value []byte) (int, error) {
+	n, err := strconv.Atoi(string(bytes.TrimSpace(value)))
+	if err != nil || n < 0 || n > maxAnswer {
+		return 0, fmt.Errorf("content length %q", value)
+	}
+	return n, nil
 }
 
 // field is the string value of the first field of that name in a JSON text

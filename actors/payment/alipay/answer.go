@@ -156,11 +156,9 @@ func splitObject(text []byte) (map[string]json.RawMessage, error) {
 	}
 	parts := map[string]json.RawMessage{}
 	for in.More() {
-		token, err := in.Token()
-		name, ok := token.(string)
-		var value json.RawMessage
-		if err != nil || !ok || in.Decode(&value) != nil {
-			return nil, fmt.Errorf("%w: broken JSON", ErrMalformed)
+		name, value, err := member(in)
+		if err != nil {
+			return nil, err
 		}
 		if parts[name] != nil {
 			return nil, fmt.Errorf("%w: %.64q is there twice", ErrMalformed, name)
@@ -174,4 +172,14 @@ func splitObject(text []byte) (map[string]json.RawMessage, error) {
 		return nil, fmt.Errorf("%w: more than one JSON value", ErrMalformed)
 	}
 	return parts, nil
+}
+
+// member reads the next name and value of an object.
+func member(in *json.Decoder) (name string, value json.RawMessage, err error) {
+	token, err := in.Token()
+	name, ok := token.(string)
+	if err != nil || !ok || in.Decode(&value) != nil {
+		return "", nil, fmt.Errorf("%w: broken JSON", ErrMalformed)
+	}
+	return name, value, nil
 }

@@ -57,21 +57,8 @@ type Client struct {
 
 // New checks cfg and makes a client. It sends nothing.
 func New(cfg Config) (*Client, error) {
-	if cfg.AppID == "" || cfg.SellerID == "" {
-		return nil, errors.New("alipay: the app id and the seller id are needed")
-	}
-	if cfg.PrivateKey == nil || cfg.AlipayPublicKey == nil {
-		return nil, errors.New("alipay: the app's private and the gateway's public key are needed")
-	}
-	for _, key := range []*rsa.PublicKey{&cfg.PrivateKey.PublicKey, cfg.AlipayPublicKey} {
-		if err := checkSize(key); err != nil {
-			return nil, fmt.Errorf("alipay: a key %w", err)
-		}
-	}
-	for _, u := range []string{cfg.Gateway, cfg.NotifyURL, cfg.ReturnURL} {
-		if err := checkURL(u); err != nil {
-			return nil, err
-		}
+	if err := cfg.check(); err != nil {
+		return nil, err
 	}
 	if cfg.Currency == "" {
 		cfg.Currency = DefaultCurrency
@@ -88,6 +75,26 @@ func New(cfg Config) (*Client, error) {
 	}
 	cfg.HTTP = &client
 	return &Client{cfg}, nil
+}
+
+func (cfg *Config) check() error {
+	if cfg.AppID == "" || cfg.SellerID == "" {
+		return errors.New("alipay: the app id and the seller id are needed")
+	}
+	if cfg.PrivateKey == nil || cfg.AlipayPublicKey == nil {
+		return errors.New("alipay: the app's private and the gateway's public key are needed")
+	}
+	for _, key := range []*rsa.PublicKey{&cfg.PrivateKey.PublicKey, cfg.AlipayPublicKey} {
+		if err := checkSize(key); err != nil {
+			return fmt.Errorf("alipay: a key %w", err)
+		}
+	}
+	for _, u := range []string{cfg.Gateway, cfg.NotifyURL, cfg.ReturnURL} {
+		if err := checkURL(u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkURL refuses what is no plain absolute URL.

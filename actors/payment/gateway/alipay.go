@@ -170,21 +170,35 @@ func (g *Alipay) refund(ctx context.Context, c *api.GatewayCall) (api.RefundOutc
 	if err != nil && !errors.As(err, &refused) {
 		return none, err
 	}
-	state, qerr := g.client.RefundQuery(ctx, wish)
+	at, known, qerr := g.refundKnown(ctx, wish)
 	switch {
-	case qerr == nil && state.Done && state.Amount == c.RefundAmount:
-		return api.RefundOutcome{Total: done.Total, At: state.At}, nil
-	case qerr == nil && state.Done:
-		return none, api.Refuse(api.CodeRefundRefused,
-			"the gateway knows the refund with %s, not %s", state.Amount, c.RefundAmount)
-	case qerr != nil && !errors.As(qerr, new(*alipay.GatewayError)):
+	case qerr != nil:
 		return none, qerr
+	case known:
+		return api.RefundOutcome{Total: done.Total, At: at}, nil
 	case refused == nil:
 		return none, fmt.Errorf("%w: the refund was accepted and is not done", ErrPending)
 	case refused.Code != alipay.CodeFailed || !final[refused.SubCode]:
 		return none, fmt.Errorf("%w: %w", ErrPending, err)
 	}
 	return none, refusal(api.CodeRefundRefused, err)
+}
+
+// refundKnown asks whether a refund is done, and since when. A gateway's no to
+// the question is that it is not known.
+func (g *Alipay) refundKnown(ctx context.Context, wish alipay.Refund) (at api.Time, known bool,
+	err error) {
+	state, err := g.client.RefundQuery(ctx, wish)
+	switch {
+	case errors.As(err, new(*alipay.GatewayError)):
+		return 0, false, nil
+	case err != nil || !state.Done:
+		return 0, false, err
+	case state.Amount != wish.Amount:
+		return 0, false, api.Refuse(api.CodeRefundRefused,
+			"the gateway knows the refund with %s, not %s", state.Amount, wish.Amount)
+	}
+	return state.At, true, nil
 }
 
 // refusal makes the gateway's final no the shop's; other errors stay unknown.

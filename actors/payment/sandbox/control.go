@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -16,6 +14,7 @@ import (
 
 	"ordo/actors/payment/alipay"
 	"ordo/api"
+	"ordo/api/origin"
 	"ordo/stores"
 )
 
@@ -176,29 +175,10 @@ func (c *control) checkSending() error {
 }
 
 // local says whether a call comes from this machine, and not from a page of
-// another site in a browser on it, nor through a proxy on it.
+// another site in a browser on it.
 func local(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !from.Addr().Unmap().IsLoopback() {
-		return false
-	}
-	for _, name := range byProxy {
-		if r.Header.Get(name) != "" {
-			return false
-		}
-	}
-	host := r.Host
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return (host == "localhost" || err == nil && ip.IsLoopback()) &&
-		new(http.CrossOriginProtection).Check(r) == nil
+	return origin.FromHere(r) && new(http.CrossOriginProtection).Check(r) == nil
 }
-
-// byProxy are headers that proxies set.
-var byProxy = [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
-	"X-Real-Ip", "Via"}
 
 func tell(w http.ResponseWriter, status int, a *controlled) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -292,15 +272,7 @@ func (g *Gateway) follow(link string) (t *trade, sub string, err error) {
 		t, sub, err := g.act(g.cashierNumber(id), actionLook, sending{})
 		return t, sub, err
 	}
-	query := u.RawQuery
-	if u.Scheme == "" && u.Host == "" && query == "" {
-		query = link
-	}
-	values, err := url.ParseQuery(query)
-	if err != nil || !opensCashier(values.Get("method")) {
-		return nil, subInvalid, nil
-	}
-	call, sub := g.verify(values, "")
+	call, sub := g.linked(u, link)
 	if sub != "" {
 		return nil, sub, nil
 	}
@@ -309,6 +281,20 @@ func (g *Gateway) follow(link string) (t *trade, sub string, err error) {
 		sub = "" // the link shows the trade; what can be done with it is asked next
 	}
 	return t, sub, err
+}
+
+// linked is the call that a signed link makes, or the text that an app gets; a
+// refusal or "".
+func (g *Gateway) linked(u *url.URL, link string) (*call, string) {
+	query := u.RawQuery
+	if u.Scheme == "" && u.Host == "" && query == "" {
+		query = link
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil || !opensCashier(values.Get("method")) {
+		return nil, subInvalid
+	}
+	return g.verify(values, "")
 }
 
 // as is the trade as it stood when it had an earlier status; "" is now.

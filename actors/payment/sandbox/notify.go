@@ -241,24 +241,8 @@ func (n *notifier) claim(limit int) (due []delivery, wait time.Duration) {
 			return err
 		}
 		now := n.g.now()
-		for looked, full := 0, true; full && len(due) < limit && looked < maxLook; {
-			look, err := dueNotifies(c, now, limit-len(due))
-			if err != nil {
-				return err
-			}
-			full, looked = len(look) == limit-len(due), looked+len(look)
-			for _, d := range look {
-				next := now.Add(hostRest)
-				if n.enter(&d) {
-					d.Tries++
-					due = append(due, d)
-					next = now.Add(max(n.gap(d.Tries), claimTime))
-				}
-				if _, err := c.Exec("UPDATE notify SET tries = ?, next_at = ? WHERE id = ?",
-					d.Tries, next, d.ID); err != nil {
-					return err
-				}
-			}
+		if due, err = n.takeDue(c, now, limit); err != nil {
+			return err
 		}
 		var next int64
 		if err := c.Row("SELECT coalesce(min(next_at), 0) FROM notify").Scan(&next); err != nil {
@@ -276,6 +260,41 @@ func (n *notifier) claim(limit int) (due []delivery, wait time.Duration) {
 		return nil, pollEvery
 	}
 	return due, wait
+}
+
+// takeDue takes at most limit due notifies. What it took before a fault it
+// answers as well.
+func (n *notifier) takeDue(c *stores.Conn, now api.Time, limit int) (due []delivery, err error) {
+	for looked, full := 0, true; full && len(due) < limit && looked < maxLook; {
+		look, err := dueNotifies(c, now, limit-len(due))
+		if err != nil {
+			return due, err
+		}
+		full, looked = len(look) == limit-len(due), looked+len(look)
+		taken, err := n.take(c, now, look)
+		if due = append(due, taken...); err != nil {
+			return due, err
+		}
+	}
+	return due, nil
+}
+
+// take takes those of due notifies whose hosts have room; the others rest.
+func (n *notifier) take(c *stores.Conn, now api.Time, look []delivery) (taken []delivery,
+	err error) {
+	for _, d := range look {
+		next := now.Add(hostRest)
+		if n.enter(&d) {
+			d.Tries++
+			taken = append(taken, d)
+			next = now.Add(max(n.gap(d.Tries), claimTime))
+		}
+		if _, err := c.Exec("UPDATE notify SET tries = ?, next_at = ? WHERE id = ?",
+			d.Tries, next, d.ID); err != nil {
+			return taken, err
+		}
+	}
+	return taken, nil
 }
 
 // dueNotifies are the first ones that are due, at most limit.

@@ -20,10 +20,8 @@ type refundWish struct {
 // answered again and moves nothing.
 func (g *Gateway) refund(c *call) (a answer, err error) {
 	b := &c.Biz
-	money, merr := api.ParseMoney(string(b.RefundAmount), g.cfg.Currency)
-	wish := refundWish{string(b.OutRequestNo), money.Amount, b.RefundReason}
-	if merr != nil || wish.Amount <= 0 || wish.No != "" && !goodNumber(wish.No) ||
-		len(wish.Reason) > 4*maxSubject {
+	wish, ok := g.wishOf(b)
+	if !ok {
 		return g.refuseRefund(subInvalid, string(b.OutTradeNo)), nil
 	}
 	err = g.write(func(conn *stores.Conn) error {
@@ -50,6 +48,14 @@ func (g *Gateway) refund(c *call) (a answer, err error) {
 		return nil
 	})
 	return a, err
+}
+
+// wishOf reads the refund that a call describes; ok is false when it is none.
+func (g *Gateway) wishOf(b *biz) (wish refundWish, ok bool) {
+	money, err := api.ParseMoney(string(b.RefundAmount), g.cfg.Currency)
+	wish = refundWish{string(b.OutRequestNo), money.Amount, b.RefundReason}
+	return wish, err == nil && wish.Amount > 0 && (wish.No == "" || goodNumber(wish.No)) &&
+		len(wish.Reason) <= 4*maxSubject
 }
 
 func (g *Gateway) refuseRefund(sub, outTradeNo string) answer {

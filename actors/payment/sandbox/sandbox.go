@@ -101,6 +101,7 @@ type Gateway struct {
 // was. It answers stores.ErrLocked when another process has the directory.
 // Close it after the HTTP server that serves it.
 func Open(cfg Config) (*Gateway, error) {
+	cfg.setDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
@@ -127,7 +128,7 @@ func Open(cfg Config) (*Gateway, error) {
 	return g, nil
 }
 
-func (c *Config) check() error {
+func (c *Config) setDefaults() {
 	c.Currency = cmp.Or(c.Currency, "CNY")
 	c.NotifyFactor = cmp.Or(c.NotifyFactor, 1)
 	if c.Now == nil {
@@ -137,10 +138,16 @@ func (c *Config) check() error {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.BaseURL = strings.TrimSuffix(c.BaseURL, "/")
+}
+
+// isAccount tells whether an id has 1 to 32 bytes.
+func isAccount(id string) bool { return id != "" && len(id) <= 32 }
+
+func (c *Config) check() error {
 	switch {
 	case c.Dir == "":
 		return errors.New("the directory of the state is missing")
-	case c.AppID == "" || c.SellerID == "" || len(c.AppID) > 32 || len(c.SellerID) > 32:
+	case !isAccount(c.AppID) || !isAccount(c.SellerID):
 		return errors.New("app id and seller id are 1 to 32 characters")
 	case c.AppPublicKey == nil || c.GatewayKey == nil:
 		return errors.New("a key is missing")

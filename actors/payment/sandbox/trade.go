@@ -28,8 +28,7 @@ func (g *Gateway) newTrade(c *call) (*trade, string) {
 	t := &trade{OutTradeNo: string(b.OutTradeNo), Status: alipay.WaitBuyerPay, Subject: b.Subject,
 		Passback: b.Passback, NotifyURL: c.Params["notify_url"], ReturnURL: c.Params["return_url"],
 		Created: g.now()}
-	if !goodNumber(t.OutTradeNo) || b.Subject == "" || len(b.Passback) > maxPassback ||
-		utf8.RuneCountInString(b.Subject) > maxSubject {
+	if !t.wellFormed() {
 		return nil, subInvalid
 	}
 	if !goodURL(t.NotifyURL) || !goodURL(t.ReturnURL) {
@@ -47,6 +46,11 @@ func (g *Gateway) newTrade(c *call) (*trade, string) {
 		return nil, subInvalid
 	}
 	return t, ""
+}
+
+func (t *trade) wellFormed() bool {
+	return goodNumber(t.OutTradeNo) && t.Subject != "" && len(t.Passback) <= maxPassback &&
+		utf8.RuneCountInString(t.Subject) <= maxSubject
 }
 
 // expiry is when a trade's time is over: time_expire, else timeout_express

@@ -82,8 +82,7 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		return nil, err
 	}
 	done, err := w.refund()
-	if err == nil && (done.PaymentIntent != r.PaymentIntent || done.Number != r.Number ||
-		done.Amount != r.Amount) {
+	if err == nil && !done.is(&r) {
 		err = fmt.Errorf("asked for %s over %s, told about %.64q over %s", r.Number, r.Amount,
 			done.Number, done.Amount)
 	}
@@ -91,6 +90,12 @@ func (c *Client) Refund(ctx context.Context, r Refund, reason string) (*Refund, 
 		return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 	}
 	return done, nil
+}
+
+// is tells whether two are the same refund, as far as the shop asks for it.
+func (r *Refund) is(asked *Refund) bool {
+	return r.PaymentIntent == asked.PaymentIntent && r.Number == asked.Number &&
+		r.Amount == asked.Amount
 }
 
 // Refunds are all refunds of a payment, newest first, also those that failed.
@@ -113,11 +118,8 @@ func (c *Client) Refunds(ctx context.Context, paymentIntent string) ([]Refund, e
 		if page.Object != "list" || page.More && len(page.Data) == 0 {
 			return nil, fmt.Errorf("%w: %w: not a list of refunds", ErrUnknown, ErrMalformed)
 		}
-		for _, w := range page.Data {
-			r, err := w.refund()
-			if err == nil && r.PaymentIntent != paymentIntent {
-				err = fmt.Errorf("%w: the refund is of %.64q", ErrMalformed, r.PaymentIntent)
-			}
+		for i := range page.Data {
+			r, err := page.Data[i].refundOf(paymentIntent)
 			if err != nil {
 				return nil, fmt.Errorf("%w: %w", ErrUnknown, err)
 			}
@@ -129,6 +131,15 @@ func (c *Client) Refunds(ctx context.Context, paymentIntent string) ([]Refund, e
 		query.Set("starting_after", list[len(list)-1].ID)
 	}
 	return nil, fmt.Errorf("%w: more than %d refunds of %s", ErrUnknown, MaxRefunds, paymentIntent)
+}
+
+// refundOf is a refund that must be one of a payment.
+func (w *wireRefund) refundOf(paymentIntent string) (*Refund, error) {
+	r, err := w.refund()
+	if err == nil && r.PaymentIntent != paymentIntent {
+		err = fmt.Errorf("%w: the refund is of %.64q", ErrMalformed, r.PaymentIntent)
+	}
+	return r, err
 }
 
 // wireRefund is a refund as Stripe writes it.

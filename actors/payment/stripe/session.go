@@ -265,20 +265,27 @@ func (w *wireSession) session() (*Session, error) {
 	if err = errors.Join(err, also); err != nil {
 		return nil, err
 	}
-	if s.Paid() {
-		s.PaidAt = unix(w.PaymentIntent.Charge.Created)
-		err = checkID("pi_", s.PaymentIntent, "payment_intent")
-	} else if s.Status == StatusComplete {
-		// A bank may take days, during which it is "processing".
-		status := w.PaymentIntent.Status
-		s.Failed = status == "requires_payment_method" || status == "canceled"
-	}
-	if err != nil || s.Status != StatusOpen && s.Status != StatusComplete &&
-		s.Status != StatusExpired {
+	if err := s.judge(w); err != nil {
 		return nil, fmt.Errorf("%w: a session that is %.20q and %.20q with payment %.64q",
 			ErrMalformed, s.Status, s.PaymentStatus, s.PaymentIntent)
 	}
 	return s, nil
+}
+
+// judge tells when a session was paid, or whether its payment has failed.
+func (s *Session) judge(w *wireSession) error {
+	if s.Status != StatusOpen && s.Status != StatusComplete && s.Status != StatusExpired {
+		return ErrMalformed
+	}
+	if s.Paid() {
+		s.PaidAt = unix(w.PaymentIntent.Charge.Created)
+		return checkID("pi_", s.PaymentIntent, "payment_intent")
+	}
+	// A bank may take days, during which it is "processing".
+	status := w.PaymentIntent.Status
+	s.Failed = s.Status == StatusComplete &&
+		(status == "requires_payment_method" || status == "canceled")
+	return nil
 }
 
 // unix is the time of a number of seconds since 1970; 0 for one out of range.

@@ -126,26 +126,12 @@ type Client struct {
 
 // New checks cfg and makes a client. It sends nothing.
 func New(cfg Config) (*Client, error) {
-	if !plainKey(cfg.SecretKey) || !plainKey(cfg.WebhookSecret) {
-		return nil, errors.New("stripe: the secret key and the webhook's signing secret are needed")
-	}
 	if cfg.API == "" {
 		cfg.API = DefaultAPI
 	}
 	cfg.API = strings.TrimSuffix(cfg.API, "/")
-	base, err := parseURL(cfg.API)
-	if err != nil {
+	if err := cfg.check(); err != nil {
 		return nil, err
-	}
-	if base.Path != "" || base.RawQuery != "" || base.Scheme != "https" && !isLocal(base) {
-		return nil,
-			fmt.Errorf("stripe: the API's URL %.200q is not https://HOST, nor http on this "+
-				"machine", cfg.API)
-	}
-	for _, s := range []string{cfg.SuccessURL, cfg.CancelURL} {
-		if _, err := parseURL(s); err != nil {
-			return nil, err
-		}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -159,6 +145,26 @@ func New(cfg Config) (*Client, error) {
 	}
 	cfg.HTTP = &client
 	return &Client{cfg}, nil
+}
+
+func (cfg *Config) check() error {
+	if !plainKey(cfg.SecretKey) || !plainKey(cfg.WebhookSecret) {
+		return errors.New("stripe: the secret key and the webhook's signing secret are needed")
+	}
+	base, err := parseURL(cfg.API)
+	if err != nil {
+		return err
+	}
+	if base.Path != "" || base.RawQuery != "" || base.Scheme != "https" && !isLocal(base) {
+		return fmt.Errorf("stripe: the API's URL %.200q is not https://HOST, nor http on this "+
+			"machine", cfg.API)
+	}
+	for _, s := range []string{cfg.SuccessURL, cfg.CancelURL} {
+		if _, err := parseURL(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Live says whether the account's key moves real money.

@@ -5,6 +5,7 @@
 package stripetest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -170,9 +171,8 @@ func (s *Server) open(r *http.Request) (int, object) {
 	case r.PostForm.Get("mode") != "payment" || r.PostForm.Get("line_items[0][quantity]") != "1":
 		return refused(400, "", "mode", "only payments of one thing")
 	}
-	until, err := strconv.ParseInt(r.PostForm.Get("expires_at"), 10, 64)
-	if now := s.Now(); err != nil || until < now.Add(30*time.Minute).Unix() ||
-		until > now.Add(24*time.Hour).Unix() {
+	until, ok := s.expiry(r.PostForm.Get("expires_at"))
+	if !ok {
 		return refused(400, "", "expires_at",
 			"The `expires_at` timestamp must be at least 30 minutes and at most 24 hours from now")
 	}
@@ -183,6 +183,14 @@ func (s *Server) open(r *http.Request) (int, object) {
 		"amount_total": amount, "currency": currency, "expires_at": until, "livemode": false,
 		"url": "https://checkout.stripe.com/c/pay/" + id, "created": s.Now().Unix()}
 	return 200, s.sessions[id]
+}
+
+// expiry reads the time limit of a session, half an hour to a day from now.
+func (s *Server) expiry(text string) (until int64, ok bool) {
+	until, err := strconv.ParseInt(text, 10, 64)
+	now := s.Now()
+	return until, err == nil && until >= now.Add(30*time.Minute).Unix() &&
+		until <= now.Add(24*time.Hour).Unix()
 }
 
 func (s *Server) session(r *http.Request) (int, object) {
@@ -240,10 +248,7 @@ func (s *Server) refund(r *http.Request) (int, object) {
 		return refused(400, "", "amount",
 			"Refund amount is greater than unrefunded amount on charge")
 	}
-	status := s.RefundStatus
-	if status == "" {
-		status = "succeeded"
-	}
+	status := cmp.Or(s.RefundStatus, "succeeded")
 	if status != "failed" {
 		charge["amount_refunded"] = charge["amount_refunded"].(int64) + amount
 	}
