@@ -269,6 +269,7 @@ func TestAuditFindsPlantedMoney(t *testing.T) {
 	}
 	for i, test := range plantedMoney {
 		t.Run(fmt.Sprint(test.check, " ", i), func(t *testing.T) {
+			t.Parallel()
 			copied := t.TempDir()
 			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
 				t.Fatal(err)

@@ -347,6 +347,7 @@ var plantedGoods = []planted{
 func TestAuditFindsPlantedDeviations(t *testing.T) {
 	for _, test := range plantedGoods {
 		t.Run(test.check+" "+test.file, func(t *testing.T) {
+			t.Parallel()
 			b, orders := goodsDay.books(t)
 			tamper(t, b.dir, test.file, test.change)
 			r := b.audit()
