@@ -99,7 +99,7 @@ func TestHungReceiver(t *testing.T) {
 
 // A backlog of many windows is sent again, once and in order. ACCEPT M4 M9
 func TestBacklogDrains(t *testing.T) {
-	const n = 8 * actors.ResendWindow
+	const n = 4 * actors.ResendWindow
 	w := newWorld(t)
 	w.start(senderSpec("order"))
 	receiver := w.start(receiverSpec())

@@ -231,6 +231,7 @@ type crashDamage struct {
 // has a byte flipped in them, while the actors keep running. They go on by
 // themselves: every accepted order is decided, and nothing twice.
 func TestCrashExternalNATSCutShort(t *testing.T) {
+	t.Parallel()
 	n := newCrashNATS(t)
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	p := crashServe(t, addr, data, "--nats", n.url)
@@ -287,6 +288,7 @@ func (s *crashNATS) suffer(d crashDamage, data string) (began time.Time, pending
 // reads them; all other actors keep running. Nothing else is ordered that
 // would show the gap, and still every order is placed, once.
 func TestCrashExternalNATSLosesUnread(t *testing.T) {
+	t.Parallel()
 	n, data, shelf := newCrashNATS(t), t.TempDir(), t.TempDir()
 	p := crashServe(t, crashFreeAddr(t), data, "--nats", n.url,
 		"--only", everyBut("goods"))

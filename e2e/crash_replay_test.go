@@ -15,6 +15,7 @@ import (
 // The shop is killed several times under a replay of real orders that are paid;
 // the replay goes on each time, and the books hold.
 func TestCrashUnderReplay(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	// What a notice did not bring is asked for soon.
 	soon := []string{"--pay-query", "1s", "--sandbox-factor", "1000"}

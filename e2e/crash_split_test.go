@@ -20,6 +20,7 @@ import (
 // the API. Each is killed once under load and started again. Nothing is lost,
 // nothing twice, and the books hold over all directories.
 func TestCrashEachActorItsOwnProcess(t *testing.T) {
+	t.Parallel()
 	n, root := newCrashNATS(t), t.TempDir()
 	dir := func(name string) string { return filepath.Join(root, name) }
 	actor := func(name string) *process {
@@ -70,10 +71,20 @@ func crashRefused(t *testing.T, actor string, args ...string) {
 }
 
 // ACCEPT M4
-// SIGTERM under load ends the shop in order, and nothing is lost.
+// SIGTERM under load ends the shop in order, and nothing is lost. It is watched
+// by the race detector, whose findings show in the exit code.
 func TestCrashTerminatedUnderLoad(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
-	p := crashServe(t, addr, data)
+	path, err := raceBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func() *process {
+		args := serveArgs(t, data, []string{"--http", addr})
+		return startAs(t, path, args...).serving().ready()
+	}
+	p := run()
 	l := newCrashLoad(t, p.url)
 	l.begin()
 	for range 3 {
@@ -81,17 +92,21 @@ func TestCrashTerminatedUnderLoad(t *testing.T) {
 		if code := p.stop(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-		p = crashServe(t, addr, data)
+		p = run()
 	}
 	l.halt()
 	l.end()
 	l.settled(data)
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
 }
 
 // ACCEPT E1 E3
 // The shop is killed while orders expire, and its streams with the timers are
 // lost once: every unpaid order is cancelled, once, and its stock is free.
 func TestCrashWhileOrdersExpire(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	p := crashServe(t, addr, data, "--expiry", "2s")
 	l := newCrashLoad(t, p.url)
@@ -126,6 +141,7 @@ func TestCrashWhileOrdersExpire(t *testing.T) {
 // A request that never ends holds the shop up after a SIGTERM; a second one
 // ends it at once.
 func TestCrashTerminatedTwice(t *testing.T) {
+	t.Parallel()
 	p := serve(t, t.TempDir()).ready()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 	if err != nil {

@@ -32,6 +32,7 @@ type crashLeft struct {
 // The JetStream directory is deleted after a kill under load. Whatever was in
 // the middle, every accepted order is decided within 30 s, and nothing twice.
 func TestCrashJetStreamDirectoryDeleted(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	p := crashServe(t, addr, data)
 	l := newCrashLoad(t, p.url)

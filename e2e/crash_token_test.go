@@ -21,6 +21,7 @@ import (
 // One token is submitted by 50 clients at once, the shop is killed in the
 // middle, and all of them get the same order.
 func TestCrashOneTokenFiftyTimes(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	p := crashServe(t, addr, data)
 	l := newCrashLoad(t, p.url)
@@ -97,6 +98,7 @@ func (u *crashUser) submitted(id string, body map[string]any) string {
 // The shop is killed exactly between the claim of the token and the
 // publishing of the order: whoever submits again gets the order, once.
 func TestCrashBetweenClaimAndPublish(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	p := crashServe(t, addr, data)
 	l := newCrashLoad(t, p.url)

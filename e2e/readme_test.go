@@ -243,6 +243,7 @@ var guideFile = regexp.MustCompile("(?m)^## .*: `([a-z_/]+\\.(?:go|sql))`\n(?s:.
 
 // The domain that docs/adding-a-domain.md adds compiles, and its test passes.
 func TestGuideWorks(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile("../docs/adding-a-domain.md")
 	if err != nil {
 		t.Fatal(err)

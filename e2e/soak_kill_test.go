@@ -41,13 +41,7 @@ func newSoakRand(t *testing.T) *rand.Rand {
 
 // failpointBinary is the ordo under test, built with failpoints.
 var failpointBinary = sync.OnceValues(func() (string, error) {
-	path := binary + "-failpoint"
-	out, err := exec.Command("go", "build", "-tags", "failpoint", "-o", path, "../cmd/ordo").
-		CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build: %w\n%s", err, out)
-	}
-	return path, nil
+	return buildWith("failpoint", "-tags", "failpoint")
 })
 
 // soakPlace is a named place of the runtime, the actors that come there under
@@ -104,6 +98,7 @@ type soak struct {
 // that orders, pays, cancels and has orders expire and refunded. At the end
 // everything is decided as it was told, nothing twice, and the books hold.
 func TestSoakKill(t *testing.T) {
+	t.Parallel()
 	s := newSoak(t)
 	began := time.Now()
 	for n, traps := 0, 0; n < *soakKills && !t.Failed(); n++ {

@@ -269,6 +269,7 @@ func decidedSoon(t *testing.T, data string, ids []string) time.Duration {
 // deleted, cut or changed at a random place. Whatever was in the middle, the
 // shop starts, every accepted order is decided within 30 s, and nothing twice.
 func TestSoakJetStream(t *testing.T) {
+	t.Parallel()
 	s := newSoak(t)
 	var sum soakLoss
 	var slowest time.Duration
@@ -318,6 +319,7 @@ func TestSoakJetStream(t *testing.T) {
 // An external NATS is killed and damaged while the actors go on: they need no
 // restart, every accepted order is decided within 30 s, and nothing twice.
 func TestSoakNATSAlone(t *testing.T) {
+	t.Parallel()
 	n := newCrashNATS(t)
 	s := &soak{t: t, r: newSoakRand(t), data: t.TempDir(), refunds: map[string]string{}}
 	p := s.begin("--nats", n.url)
