@@ -11,8 +11,7 @@ import (
 
 // forwarding are headers that a proxy adds.
 var forwarding = [...]string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
-	"Forwarded",
-	"X-Real-Ip", "Via", "Cf-Connecting-Ip", "True-Client-Ip"}
+	"Forwarded", "X-Real-Ip", "Via", "Cf-Connecting-Ip", "True-Client-Ip"}
 
 // FromHere tells whether a request comes from this machine, was not sent through
 // a proxy on it, and names it by a loopback address or localhost. Under another

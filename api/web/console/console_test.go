@@ -35,7 +35,7 @@ type refused struct {
 
 // ServeHTTP implements http.Handler.
 func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Authorization") != "Bearer adm_x" {
+	if r.Header.Get("Authorization") != "Bearer ses_x" {
 		a.t.Errorf("%s %s without the operator's token", r.Method, r.URL)
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/admin/v1")
@@ -72,7 +72,7 @@ func newOperator(t *testing.T, a *answers) *operator {
 		t.Fatal(err)
 	}
 	return &operator{t: t, pages: s,
-		cookies: []*http.Cookie{{Name: "ordo-console", Value: "adm_x"}}}
+		cookies: []*http.Cookie{{Name: "ordo-console", Value: "ses_x"}}}
 }
 
 // send asks for a page, or posts a form to it, and answers what it shows.
