@@ -155,7 +155,8 @@ func (s *Server) launch() (*server.Server, error) {
 
 // errHangs: the server neither starts nor ends. Only with the process does it
 // let go of its directory.
-var errHangs = errors.New("bus: nats server hangs; start the process again")
+var errHangs = errors.New("bus: nats server hangs; start the process again, and if it hangs " +
+	"again move its directory aside: see docs/operations.md")
 
 // mayListen tells at once what the server would only log: that it can't have its
 // address.
