@@ -321,8 +321,9 @@ func TestRepairOfPaidOrders(t *testing.T) {
 	fresh = restored("order,journal")
 	repair(t, fresh) // what was on its way to the journal comes first
 	q = serve(t, fresh).ready()
-	eventually(t, "the events of the others", func() bool {
-		return slices.Contains(q.journal(o.ID), api.EventPaymentPaid)
+	eventually(t, "the events of the others, of which none is under way", func() bool {
+		a, _ := crashAuditOf(t, fresh)
+		return a.InFlight == 0 && slices.Contains(q.journal(o.ID), api.EventPaymentPaid)
 	})
 	q.stop()
 	before := actorFiles(t, fresh)
