@@ -105,7 +105,7 @@ type CollectPayment struct {
 	// Again has what was answered before answered once more, for a repair.
 	Again bool `json:"again,omitempty"`
 	// Paid is what has paid the order, for a payment whose file has lost that: it
-	// is paid so, and nothing is answered.
+	// is paid so.
 	Paid *Paid `json:"paid,omitempty"`
 }
 

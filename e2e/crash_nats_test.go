@@ -116,13 +116,14 @@ func (s *crashNATS) start() {
 			}
 		}
 		s.launch()
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for until := time.Now().Add(within); time.Now().Before(until); <-tick.C {
-			if nc, err := nats.Connect(s.url); err == nil {
+		if polled(within, func() bool {
+			nc, err := nats.Connect(s.url)
+			if err == nil {
 				nc.Close()
-				return
 			}
+			return err == nil
+		}) {
+			return
 		}
 		s.t.Logf("external NATS takes no connections %s after its start; it is started again", within)
 		s.end(false)

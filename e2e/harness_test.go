@@ -290,15 +290,23 @@ const patience = 3 * time.Minute
 // eventually polls until ok answers true, for patience at most.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	if !polled(patience, ok) {
+		t.Fatalf("not within %s: %s", patience, what)
+	}
+}
+
+// polled polls until ok answers true, and tells whether it did in time.
+func polled(within time.Duration, ok func() bool) bool {
+	deadline := time.Now().Add(within)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
+			return false
 		}
 		<-tick.C
 	}
+	return true
 }
 
 // client calls the REST API as one user, or as admin.

@@ -19,9 +19,9 @@ import (
 // among those that are overdue.
 const maxStuck = 500
 
-// overdueAfter is how long after its deadline an order that is still placed is
+// OverdueAfter is how long after its deadline an order that is still placed is
 // stuck.
-const overdueAfter = time.Minute
+const OverdueAfter = time.Minute
 
 // transactionColumns are those of an order that a list shows: none on the pages
 // of long lines.
@@ -297,7 +297,7 @@ func (p *transactions) overdue(after string) error {
 	if p.q.Now == 0 {
 		return nil
 	}
-	until := p.q.Now.Add(-overdueAfter)
+	until := p.q.Now.Add(-OverdueAfter)
 	if p.q.Before > 0 {
 		until = min(until, p.q.Before-1)
 	}

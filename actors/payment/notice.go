@@ -210,26 +210,20 @@ func knownTrade(tx *actors.Tx, a *attempt, t *api.Trade, e *api.PayLogEntry) (st
 
 // pay has the money pay the order and answers it. Row Y6.
 func pay(tx *actors.Tx, a *attempt, e *api.PayLogEntry) error {
-	if err := payWith(tx, a); err != nil {
+	if _, err := tx.Exec(`UPDATE payment SET state = 'paid', attempt = ?, release_at = 0
+		WHERE order_id = ?`, a.ID, a.Order); err != nil {
 		return err
+	}
+	if a.State != api.AttemptOpen { // then another one may be
+		if err := closeOpen(tx, a.Order); err != nil {
+			return err
+		}
 	}
 	if err := tx.Send(&api.StepResult{Step: a.step, Data: api.Raw(&api.Paid{Attempt: a.ID,
 		Provider: a.Provider, TradeNo: e.TradeNo, Amount: a.Amount, PaidAt: e.At})}); err != nil {
 		return err
 	}
 	return emit(tx, api.EventPaymentPaid, a.User, e)
-}
-
-// payWith writes which attempt pays the order.
-func payWith(tx *actors.Tx, a *attempt) error {
-	if _, err := tx.Exec(`UPDATE payment SET state = 'paid', attempt = ?, release_at = 0
-		WHERE order_id = ?`, a.ID, a.Order); err != nil {
-		return err
-	}
-	if a.State == api.AttemptOpen {
-		return nil // no other one is
-	}
-	return closeOpen(tx, a.Order)
 }
 
 // ended takes a trade that can't be paid any more. One that was captured was

@@ -9,8 +9,8 @@ import (
 
 // regain has a payment be paid with what paid its order, which this file has
 // lost: it came out of a backup, and the messages since are lost as well. The
-// order and the journal know of it. The attempt is made again if it is not
-// known; money on any other one goes back.
+// attempt is made again if it is not known; then it is as if the gateway said so.
+// The order and the journal, which know of it, take it as a repeat.
 func regain(tx *actors.Tx, order string, p *api.Paid) error {
 	if _, err := tx.Exec(`INSERT INTO attempt (id, order_id, provider, product, amount, currency,
 		state, opened_at, expires_at, closed_at) VALUES (?, ?, ?, '', ?, ?, 'closed', ?, ?, ?)
@@ -25,16 +25,9 @@ func regain(tx *actors.Tx, order string, p *api.Paid) error {
 	if err := a.canHavePaid(order, p); err != nil {
 		return err
 	}
-	e := &api.PayLogEntry{Kind: api.BookPay, Provider: p.Provider, Order: order, Attempt: a.ID,
-		TradeNo: p.TradeNo, Amount: p.Amount, At: p.PaidAt}
-	if fresh, err := book(tx, e); err != nil || !fresh {
-		return err // a trade that is another attempt's
-	}
-	if a.payState == api.PaymentPaid {
-		_, err := sendBack(tx, a, e, api.IncidentDouble)
-		return err
-	}
-	return payWith(tx, a)
+	_, err = captured(tx, a, &api.Trade{Provider: p.Provider, Attempt: a.ID, TradeNo: p.TradeNo,
+		State: api.TradePaid, Amount: p.Amount, PaidAt: p.PaidAt})
+	return err
 }
 
 // canHavePaid refuses what does not fit the attempt or its payment.

@@ -47,7 +47,14 @@ func TestRegain(t *testing.T) {
 		paid := &api.Paid{Attempt: a.ID, Provider: a.Provider, TradeNo: "2026lost", Amount: gbp(due),
 			PaidAt: api.TimeOf(b.Now)}
 		b.collectOf(order, paid)
-		b.wantAnswers()
+		answers := []string{"done"} // which the order knows
+		if c.incidents != nil {
+			answers = nil
+		}
+		b.wantAnswers(answers...)
+		if e := actorstest.Events(b.Actor); len(e) != 1 || e[0].ID != "pay/alipay/2026lost" {
+			t.Errorf("%s: told %+v", c.name, e)
+		}
 		if n := len(b.Out.Effects); n != c.effects {
 			t.Errorf("%s: began %d effects, want %d", c.name, n, c.effects)
 		}
@@ -82,7 +89,7 @@ func TestRegainByRefund(t *testing.T) {
 		Occurrence: 1}, Refund: b.id(api.PrefixRefund), Amount: gbp(due), Paid: &api.Paid{
 		Attempt: lost.ID, Provider: lost.Provider, TradeNo: "2026lost", Amount: gbp(due),
 		PaidAt: api.TimeOf(b.Now)}})
-	b.wantAnswers()
+	b.wantAnswers("done")
 	b.want(order, api.PaymentPaid)
 	if n := len(b.Out.Effects); n != 2 { // the open attempt is closed
 		t.Errorf("began %d effects", n)

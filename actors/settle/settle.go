@@ -152,5 +152,5 @@ func (d *Difference) cannotUndo(paid bool) string {
 // Undoable tells whether a step can be undone without a refund.
 func Undoable(step string) bool {
 	return slices.Contains([]string{"goods.reserve", "coupon.redeem", "wallet.debit",
-		"payment.collect"}, step)
+		collect}, step)
 }

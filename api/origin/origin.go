@@ -20,14 +20,14 @@ var forwarding = [...]string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded
 // none of the usual headers, and calls the shop localhost, can't be told.
 func FromHere(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() && isLoopback(r.Host) &&
+	return err == nil && from.Addr().Unmap().IsLoopback() && IsLoopback(r.Host) &&
 		!slices.ContainsFunc(forwarding[:],
 			func(name string) bool { return r.Header.Get(name) != "" })
 }
 
-// isLoopback tells whether a host, with or without a port, is this machine by
+// IsLoopback tells whether a host, with or without a port, is this machine by
 // whatever resolver.
-func isLoopback(host string) bool {
+func IsLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

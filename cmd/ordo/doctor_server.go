@@ -7,12 +7,13 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"time"
+
+	"ordo/api/origin"
 )
 
 // configuration looks at what serve is given and can't know to be wrong.
@@ -52,17 +53,12 @@ func (d *doctor) publicURL() {
 		d.fail("config.public-url", "say one that begins with https://", "%q is no URL", text)
 	case u.Scheme == "https":
 		d.ok("config.public-url", "%s", text)
-	case d.cmd.Production || !isLoopback(u.Hostname()):
+	case d.cmd.Production || !origin.IsLoopback(u.Hostname()):
 		d.fail("config.public-url", "use https: passwords and sessions pass there",
 			"%s is not encrypted", text)
 	default:
 		d.ok("config.public-url", "%s, on this machine alone", text)
 	}
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // certificateFile looks at the certificate that serve is given.

@@ -14,13 +14,10 @@ import (
 	"time"
 
 	"ordo/actors/audit"
+	"ordo/actors/order"
 	"ordo/api"
 	"ordo/stores"
 )
-
-// overdueAfter is how long after its deadline an order that is still placed is
-// stuck, as a running shop has it.
-const overdueAfter = time.Minute
 
 // TxLsCmd lists orders, of a running shop or from the order actor's file, which
 // may be in use.
@@ -137,7 +134,7 @@ func (c *TxLsCmd) read(ctx context.Context) (all []api.Transaction, err error) {
 				WHERE l.value ->> 'sku' = ?6))
 		GROUP BY o.n ORDER BY o.n DESC LIMIT ?4`, c.State, c.Stuck,
 		time.Now().Add(-c.Older).UnixNano(), c.Limit, c.User, c.SKU,
-		time.Now().Add(-overdueAfter).UnixNano())
+		time.Now().Add(-order.OverdueAfter).UnixNano())
 	if err != nil {
 		return nil, err
 	}

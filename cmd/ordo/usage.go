@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"ordo/api/origin"
 	"ordo/bus"
 )
 
@@ -53,8 +54,7 @@ func checkLoopback(flag, addr string) error {
 	if err := checkAddr(flag, addr); err != nil {
 		return err
 	}
-	host, _, _ := net.SplitHostPort(addr) // checked just now
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !origin.IsLoopback(addr) {
 		return fmt.Errorf("--%s: %s is not a loopback address", flag, addr)
 	}
 	return nil
