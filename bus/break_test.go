@@ -13,45 +13,51 @@ import (
 	"ordo/bus"
 )
 
-// deliver has the mailbox of goods given a delivery with these numbers: by
-// another stream's consumer, whose deliveries before it went elsewhere.
+// deliver has the mailbox of goods given a delivery with these numbers: by a
+// consumer in the place of its own, whose deliveries before it went elsewhere. It
+// leaves none behind.
 func (n *net) deliver(seq, consumerSeq int) {
 	n.t.Helper()
-	publish := func(i int) {
-		n.put(bus.MailboxSubject("wallet", "note"), fmt.Sprintf("w-%d", i), nil, []byte(`{}`))
-	}
-	for i := 1; i < seq; i++ {
-		publish(i)
-	}
+	to := n.consumer("GOODS", "goods-0").Config.DeliverSubject
+	n.unread()
+	n.fill(1, seq) // those that are there are duplicates
 	elsewhere, err := n.nc.SubscribeSync("elsewhere")
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	cfg := jetstream.ConsumerConfig{Durable: "stray", DeliverSubject: "elsewhere",
-		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq: uint64(seq - consumerSeq + 1)}
-	if _, err := n.js.CreatePushConsumer(n.t.Context(), "WALLET", cfg); err != nil {
-		n.t.Fatal(err)
+	cfg := jetstream.ConsumerConfig{Durable: "goods-0", DeliverSubject: "elsewhere",
+		AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: consumerSeq - 1,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   uint64(seq - consumerSeq + 1)}
+	if consumerSeq > 1 {
+		if _, err := n.js.CreatePushConsumer(n.t.Context(), "GOODS", cfg); err != nil {
+			n.t.Fatal(err)
+		}
 	}
 	for range consumerSeq - 1 {
 		if _, err := elsewhere.NextMsg(10 * time.Second); err != nil {
 			n.t.Fatal(err)
 		}
 	}
-	cfg.DeliverSubject = n.consumer("GOODS", "goods-0").Config.DeliverSubject
 	if err := elsewhere.Unsubscribe(); err != nil {
 		n.t.Fatal(err)
 	}
+	cfg.DeliverSubject, cfg.MaxAckPending = to, consumerSeq
 	// Its deliveries may go elsewhere once nobody listens where they went.
 	eventually(n.t, "the stray consumer's new subject", func() bool {
-		_, err := n.js.UpdatePushConsumer(n.t.Context(), "WALLET", cfg)
+		_, err := n.js.CreateOrUpdatePushConsumer(n.t.Context(), "GOODS", cfg)
 		return err == nil
 	})
-	publish(seq)
 	eventually(n.t, "the stray delivery", func() bool {
-		return n.consumer("WALLET", "stray").Delivered.Consumer >= uint64(consumerSeq)
+		return n.consumer("GOODS", "goods-0").Delivered.Consumer >= uint64(consumerSeq)
 	})
-	if err := n.js.DeleteConsumer(n.t.Context(), "WALLET", "stray"); err != nil {
+	n.unread()
+}
+
+// unread removes the consumer of goods.
+func (n *net) unread() {
+	n.t.Helper()
+	if err := n.js.DeleteConsumer(n.t.Context(), "GOODS", "goods-0"); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -141,7 +147,12 @@ func TestDeliveriesFromBeforeTheReset(t *testing.T) {
 		n := newNet(t)
 		m := n.filled(5)
 		seek(t, m, n.place(5), forever)
+		own := n.consumer("GOODS", "goods-0").Config
 		n.deliver(d.seq, d.consumerSeq)
+		own.DeliverPolicy, own.OptStartSeq = jetstream.DeliverByStartSequencePolicy, 6
+		if _, err := n.js.CreatePushConsumer(t.Context(), "GOODS", own); err != nil {
+			t.Fatal(err)
+		}
 		n.fill(6, 7)
 		wantIDs(t, receive(t, m, 2), 6)
 	}
@@ -182,15 +193,45 @@ func TestOddMessages(t *testing.T) {
 	wantIDs(t, receive(t, m, 2), 1)
 }
 
+// Whoever may make a consumer of any stream may have it deliver to any subject, a
+// mailbox's too, and the words of its messages are theirs. They are no messages of
+// the mailbox: they neither end its sequence nor are the first one after a reset.
+func TestForeignDeliveries(t *testing.T) {
+	n := newNet(t)
+	m := n.filled(1)
+	to := n.consumer("GOODS", "goods-0").Config.DeliverSubject
+	foreign := bus.TimerSubject("learning", "reserve")
+	for i := range 6 {
+		n.put(foreign, fmt.Sprintf("forged-%d", i), nil, []byte(`{}`))
+	}
+	deliver := func(name string, from uint64) {
+		t.Helper()
+		if _, err := n.js.CreatePushConsumer(t.Context(), bus.StreamTimers,
+			jetstream.ConsumerConfig{Name: name, DeliverSubject: to, FilterSubject: foreign,
+				AckPolicy:     jetstream.AckNonePolicy,
+				DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "deliveries", func() bool {
+			return n.consumer(bus.StreamTimers, name).Delivered.Stream == 6
+		})
+	}
+	deliver("in-sequence", 1)
+	n.fill(2, 2)
+	wantIDs(t, receive(t, m, 1), 2)
+	seek(t, m, n.place(2), forever)
+	deliver("after-a-reset", 4)
+	n.fill(3, 3)
+	wantIDs(t, receive(t, m, 1), 3)
+}
+
 // The consumer is deleted underneath: its silence is a break, and Seek makes
 // it again.
 func TestBreakBySilence(t *testing.T) {
 	t.Parallel()
 	n := newNet(t)
 	m := n.filled(3)
-	if err := n.js.DeleteConsumer(t.Context(), "GOODS", "goods-0"); err != nil {
-		t.Fatal(err)
-	}
+	n.unread()
 	n.fill(4, 5)
 	wantBreak(t, m, "nothing heard")
 	if seek(t, m, n.place(3), forever) {

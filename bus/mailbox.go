@@ -228,7 +228,7 @@ func (m *Mailbox) idle(ctx context.Context) error {
 func (m *Mailbox) take(buf []Message, msg *nats.Msg) ([]Message, error) {
 	m.heard = time.Now()
 	d := Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, reply: msg.Reply}
-	if !d.parse(msg.Reply) {
+	if !d.parse(msg.Reply, m.stream, m.name) {
 		// Only a heartbeat is not to be acked; a message may have any header.
 		if len(msg.Data) == 0 && msg.Header.Get("Status") == "100" {
 			return buf, m.beat(msg.Header)
@@ -272,8 +272,10 @@ func (m *Mailbox) Ack(msg *Message) error { return m.nc.Publish(msg.reply, nil) 
 
 // parse reads the place of a delivery out of its ack subject:
 // $JS.ACK.<stream>.<consumer>.<tries>.<seq>.<consumer seq>.<time>.<pending>,
-// or with <domain>.<account> before the stream and a token at the end.
-func (d *Message) parse(reply string) bool {
+// or with <domain>.<account> before the stream and a token at the end. It is false
+// for a delivery of another stream or consumer: whoever may make one may have it
+// deliver to any subject.
+func (d *Message) parse(reply, stream, consumer string) bool {
 	rest, ok := strings.CutPrefix(reply, "$JS.ACK.")
 	if !ok {
 		return false
@@ -291,7 +293,7 @@ func (d *Message) parse(reply string) bool {
 	if n > 7 {
 		at = 5
 	}
-	if n < at+3 {
+	if n < at+3 || t[at-3] != stream || t[at-2] != consumer {
 		return false
 	}
 	seq, err1 := strconv.ParseUint(t[at], 10, 64)

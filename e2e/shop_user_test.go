@@ -204,6 +204,8 @@ func tryRoles(t *testing.T, p *process) {
 			api.Credit{User: s.id, Amount: gbp(1), Reason: "x"}, 403, 403},
 		{"POST", "/admin/v1/coupons", map[string]any{"coupons": []any{}}, 403, 403},
 		{"POST", "/admin/v1/users", map[string]any{"users": []any{}}, 403, 403},
+		{"PUT", "/admin/v1/users/" + support.id + "/password",
+			map[string]any{"new_password": "pass-word"}, 403, 403},
 		{"POST", "/admin/v1/orders/" + o.ID + "/cancel", map[string]any{"reason": "x"}, 403, 200},
 	} {
 		p.as("").problem(c.method, c.path, c.body, 401, api.CodeUnauthorized)

@@ -28,6 +28,9 @@ func (s *Server) adminRoutes() {
 		"Make users with a session each; those who exist stay as they are"), s.makeUsers)
 	route(s, s.op("get-any-user", "GET /admin/v1/users/{id}", support,
 		"A user by id or e-mail address"), s.getAnyUser)
+	route(s, s.op("set-password", "PUT /admin/v1/users/{id}/password", admins,
+		"Set the password of a user with a role, and end all sessions of that user"),
+		s.setPassword)
 	route(s, s.op("list-any-coupons", "GET /admin/v1/coupons", support,
 		"A user's coupons, newest first"), s.listAnyCoupons)
 	route(s, s.op("list-all-orders", "GET /admin/v1/orders", support,
@@ -282,15 +285,52 @@ type anyUserInput struct {
 }
 
 func (s *Server) getAnyUser(ctx context.Context, in *anyUserInput) (*answer[api.User], error) {
-	q := &api.GetUser{ID: in.ID}
-	if strings.Contains(in.ID, "@") {
-		q = &api.GetUser{Email: foldEmail(in.ID)}
-	}
-	var known api.Account
-	if err := s.Edge.Ask(ctx, q, &known); err != nil {
+	known, err := s.anyAccount(ctx, in.ID)
+	if err != nil {
 		return nil, err
 	}
 	return &answer[api.User]{known.User}, nil
+}
+
+// anyAccount finds a user by id or e-mail address.
+func (s *Server) anyAccount(ctx context.Context, id string) (known api.Account, err error) {
+	q := &api.GetUser{ID: id}
+	if strings.Contains(id, "@") {
+		q = &api.GetUser{Email: foldEmail(id)}
+	}
+	err = s.Edge.Ask(ctx, q, &known)
+	return known, err
+}
+
+type setPasswordInput struct {
+	ID   string `path:"id" minLength:"1" maxLength:"254" doc:"The user's id, or e-mail address."`
+	Body struct {
+		New string `json:"new_password" minLength:"8" maxLength:"200"`
+	}
+}
+
+// setPassword lets a supporter or an admin log in, who are made without a password.
+// Shoppers have their own.
+func (s *Server) setPassword(ctx context.Context, in *setPasswordInput) (*none, error) {
+	known, err := s.anyAccount(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if known.Role == api.RoleShopper {
+		return nil, api.Refuse(api.CodeForbidden, "a shopper's password is the shopper's own")
+	}
+	hash, err := s.hashing.hash(ctx, in.Body.New, nil)
+	if err != nil {
+		return nil, err
+	}
+	m := &api.ChangePassword{User: known.ID, PasswordHash: hash}
+	var ended api.Revocation
+	if err := s.do(ctx, api.NewID("password"), m, &ended); err != nil {
+		return nil, err
+	}
+	s.Sessions.Revoke(ended)
+	s.log.Info("password set by an admin", "user", known.ID, "by", callerOf(ctx).User)
+	return nil, nil
 }
 
 type anyCouponsInput struct {

@@ -77,6 +77,25 @@ func TestMakeUsers(t *testing.T) {
 	u.call("GET", "/admin/v1/orders", nil).refused(403, api.CodeForbidden)
 }
 
+// Supporters and admins are made without a password. An admin sets one, and then they
+// log in as everybody does; what began before has ended.
+func TestSetPassword(t *testing.T) {
+	s := newShop(t)
+	sam := s.userWith(object{"email": "sam@example.com", "role": api.RoleSupport})
+	ann, body := s.shopper("ann@example.com"), object{"new_password": "battery staple"}
+	path := "/admin/v1/users/" + sam.id + "/password"
+	sam.call("PUT", path, body).refused(403, api.CodeForbidden)
+	s.admin("PUT", path, object{"new_password": "short"}).refused(422, api.CodeInvalid)
+	s.admin("PUT", "/admin/v1/users/usr_none/password", body).refused(404, api.CodeNotFound)
+	s.admin("PUT", "/admin/v1/users/"+ann.id+"/password", body).refused(403, api.CodeForbidden)
+	ann.call("GET", "/v1/me", nil).want(200)
+	s.admin("PUT", "/admin/v1/users/Sam@example.com/password", body).want(204)
+	sam.call("GET", "/admin/v1/orders", nil).refused(401, api.CodeUnauthorized)
+	login := object{"email": "sam@example.com", "password": "battery staple"}
+	sam.token = decode[session](s.send("POST", "/v1/login", login).want(200)).Token
+	sam.call("GET", "/admin/v1/orders", nil).want(200)
+}
+
 // ACCEPT C8: what is exported can be imported, and changes nothing.
 func TestImportExport(t *testing.T) {
 	s := newShop(t)

@@ -336,7 +336,7 @@ func TestOpenAPI(t *testing.T) {
 		"list-shipments", "ship-order", "receive-shipment", "list-courses", "get-course",
 		"import-courses", "list-enrolments", "list-students",
 		"list-transactions", "get-transaction", "retry-transaction", "settle-transaction",
-		"get-overview", "find", "get-any-user", "list-any-coupons",
+		"get-overview", "find", "get-any-user", "set-password", "list-any-coupons",
 		"list-webhooks", "create-webhook", "get-webhook", "change-webhook", "delete-webhook",
 		"rotate-webhook", "test-webhook", "replay-webhook", "list-deliveries", "get-delivery",
 		"replay-delivery"} {

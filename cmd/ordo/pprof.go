@@ -7,6 +7,8 @@ import (
 	"net/http/pprof"
 	"strconv"
 	"time"
+
+	"ordo/api/origin"
 )
 
 // Limits of one profile, in seconds. A trace of a busy shop has many MiB a
@@ -16,8 +18,8 @@ const (
 	maxTraceSeconds   = 5
 )
 
-// startPprof serves Go's profiler on an address of its own, loopback only; none
-// for an empty one.
+// startPprof serves Go's profiler on an address of its own, loopback only, to who
+// calls it by a loopback name; none for an empty one.
 func startPprof(addr string) (stop func(), err error) {
 	if addr == "" {
 		return func() {}, nil
@@ -30,9 +32,21 @@ func startPprof(addr string) (stop func(), err error) {
 		l.Close()
 		return nil, fmt.Errorf("pprof: %s is not a loopback address", addr)
 	}
-	s := &http.Server{Handler: profiler(), ReadHeaderTimeout: 10 * time.Second}
+	s := &http.Server{Handler: onlyHere(profiler()), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = s.Serve(l) }() // ends with Close
 	return func() { _ = s.Close() }, nil
+}
+
+// onlyHere refuses requests by another name than this machine's, as a browser makes
+// them for a page of somebody else.
+func onlyHere(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !origin.FromHere(r) {
+			http.Error(w, "the profiler is for this machine", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // profiler serves Go's profiles, but for what tells the command line.

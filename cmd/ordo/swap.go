@@ -59,7 +59,12 @@ func (s *swap) made(actor string) string { return filepath.Join(s.dir(), s.New, 
 // that fails too, the swap stays written down.
 func (s *swap) run() error {
 	if err := s.note(); err != nil {
-		return fmt.Errorf("%w; nothing was changed", err)
+		err = fmt.Errorf("%w; nothing was changed", err)
+		if eerr := s.end(); eerr != nil {
+			err = fmt.Errorf("%w; to keep it so, remove %s before anything starts: %w", err,
+				filepath.Join(s.dir(), swapName), eerr)
+		}
+		return err
 	}
 	err := s.forth()
 	if err == nil {
@@ -171,7 +176,8 @@ func (s *swap) end() error {
 	if err := s.sync(); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(s.dir(), swapName)); err != nil {
+	if err := os.Remove(filepath.Join(s.dir(), swapName)); err != nil &&
+		!errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := stores.Sync(s.dir()); err != nil {

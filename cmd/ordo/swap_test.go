@@ -186,6 +186,21 @@ func TestRestoreWhoseRenameFails(t *testing.T) {
 	}
 }
 
+// ACCEPT P9: a restore that can't be written down, as on a full disk, leaves neither
+// new files, which would keep it full, nor what a later start would finish.
+func TestRestoreThatCannotBeWrittenDown(t *testing.T) {
+	s := halves(t, 1, func() error { t.Error("a file was moved"); return nil })
+	full := filepath.Join(s.dir(), s.New, swapName)
+	if err := os.Symlink("/dev/full", full); err != nil {
+		t.Fatal(err)
+	}
+	err := s.run()
+	if !errors.Is(err, syscall.ENOSPC) || !strings.HasSuffix(err.Error(), "nothing was changed") ||
+		whose(t, s) != "old" || len(left(t, s)) > 0 {
+		t.Errorf("files are %s, left is %v: %v", whose(t, s), left(t, s), err)
+	}
+}
+
 // halfRestored is a backup, and a data directory of which a restore of it was
 // killed halfway.
 func halfRestored(t *testing.T) (backup, data string) {

@@ -122,11 +122,8 @@ func (c *TxShowCmd) files(ctx context.Context, t *terminal) (err error) {
 }
 
 func printLife(w io.Writer, life *history.Life) error {
-	var errs []error
-	say := func(format string, args ...any) {
-		_, err := fmt.Fprintf(w, format, args...)
-		errs = append(errs, err)
-	}
+	p := &pages{w: w}
+	say := p.say
 	say("order %s is %s\n\n", life.Order, or(life.State, "unknown"))
 	for _, m := range life.Messages {
 		say("%s  %s <- %s  %s\n", clock(m.At), m.Actor, m.From, m.Subject)
@@ -134,7 +131,7 @@ func printLife(w io.Writer, life *history.Life) error {
 		if m.Cause != "" {
 			say("  because of %s", m.Cause)
 		}
-		say("\n    %s\n", m.Body)
+		say("\n    %s\n", string(m.Body))
 		switch {
 		case m.Dead != "":
 			say("    dead letter %s\n", m.Dead)
@@ -160,11 +157,11 @@ func printLife(w io.Writer, life *history.Life) error {
 		fmt.Fprintf(table, "step %s\t%d\t%s\tasked %s\tanswered %s\ttries %d\t%s\n", s.Name,
 			s.Occurrence, s.State, clock(s.AskedAt), answered, s.Attempts, s.Refusal)
 	}
-	errs = append(errs, table.Flush())
+	p.err = errors.Join(p.err, table.Flush())
 	for _, text := range life.Notes {
 		say("note: %s\n", text)
 	}
-	return errors.Join(errs...)
+	return p.err
 }
 
 func clock(t api.Time) string { return t.Std().UTC().Format("2006-01-02T15:04:05.000000Z") }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"ordo/api"
 	"ordo/api/rest"
@@ -17,8 +19,27 @@ type pages struct {
 }
 
 func (p *pages) say(format string, args ...any) {
+	for i, a := range args {
+		switch a := a.(type) {
+		case string:
+			args[i] = oneLine(a)
+		case error:
+			args[i] = oneLine(a.Error())
+		}
+	}
 	_, err := fmt.Fprintf(p.w, format, args...)
 	p.err = errors.Join(p.err, err)
+}
+
+// oneLine is text as a terminal may show it. Shoppers write reasons: none of them
+// steers the terminal of who looks, or begins a line that seems to be ours.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // table prints rows under a head; nothing when there are none.
@@ -30,7 +51,7 @@ func (p *pages) table(head string, n int, row func(i int) string) {
 	w := tabwriter.NewWriter(p.w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, head) // w keeps its error
 	for i := range n {
-		fmt.Fprintln(w, row(i))
+		fmt.Fprintln(w, oneLine(row(i)))
 	}
 	p.err = errors.Join(p.err, w.Flush())
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,6 +214,19 @@ func TestNegativeNumbersAreArguments(t *testing.T) {
 	} {
 		if got := strings.Join(negativesLast(strings.Fields(line)), " "); got != want {
 			t.Errorf("%q becomes %q, want %q", line, got, want)
+		}
+	}
+}
+
+// A page of somebody else, whose name has become that of this machine, gets no
+// profile.
+func TestProfilerByAnotherName(t *testing.T) {
+	for host, want := range map[string]int{"localhost:6060": 200, "127.0.0.1:6060": 200,
+		"[::1]:6060": 200, "evil.example:6060": 403} {
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/debug/pprof/", nil)
+		r.Host, r.RemoteAddr = host, "127.0.0.1:5000"
+		if onlyHere(profiler()).ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%s: status %d", host, w.Code)
 		}
 	}
 }

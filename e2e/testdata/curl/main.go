@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -95,10 +96,10 @@ func (r *request) set(flag, value string) (err error) {
 		r.header.Set(name, strings.TrimSpace(text))
 	case "--json":
 		r.header.Set("Content-Type", "application/json")
-		r.method = "POST"
+		r.method = cmp.Or(r.method, "POST")
 		r.body, err = content(value)
 	case "--data-binary":
-		r.method = "POST"
+		r.method = cmp.Or(r.method, "POST")
 		r.body, err = content(value)
 	default:
 		err = fmt.Errorf("what is %s?", flag)
