@@ -64,8 +64,19 @@ func (b *batch) admit(c channelID, d *Delivery) (bool, error) {
 	case c.number > last.number+1:
 		b.missing(Missing{c.sender, c.epoch, last.number})
 		return false, nil
+	case !json.Valid(d.Body):
+		return false, b.damaged(c, d, last.number)
 	}
 	return true, nil
+}
+
+// damaged asks for a message again whose body is no JSON: actors send nothing else,
+// and a stream's checksum does not cover how long a message's headers are, so its
+// body may lack its beginning.
+func (b *batch) damaged(c channelID, d *Delivery, last int64) error {
+	b.missing(Missing{c.sender, c.epoch, last})
+	return b.incident("damaged", "message "+d.ID+" was damaged in the stream; "+c.sender+
+		" sends it again")
 }
 
 // follow accepts the new epoch of a sender whose last number in the old epoch

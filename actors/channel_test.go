@@ -49,6 +49,26 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// ACCEPT M9: a message between actors that lacks its beginning, since its stream was
+// damaged, is not handled and no dead letter. It is told, and asked for.
+func TestDamagedMessage(t *testing.T) {
+	a := actorstest.New(t, probeSpec())
+	a.Apply(channel(1, &act{Write: []int{1}}))
+	for lost := 1; lost < 3; lost++ {
+		d := channel(2, &act{Write: []int{2}})
+		d.Body = d.Body[len(d.Body)*lost/2:]
+		a.Apply(d)
+		if want := []actors.Missing{{Sender: "order.0", Epoch: "one", Last: 1}}; a.Out.Handled != 0 ||
+			len(a.Out.Dead) != 0 || !slices.Equal(a.Out.Missing, want) {
+			t.Errorf("%q: %d handled, dead %+v, missing %+v", d.Body, a.Out.Handled, a.Out.Dead,
+				a.Out.Missing)
+		}
+	}
+	wantCounts(a, map[string]int{"_incident": 1, "_dead": 0})
+	a.Apply(channel(2, &act{Write: []int{2}}))
+	wantRows(a, 1, 2)
+}
+
 // A gap is asked for once a batch and channel, however much comes after it.
 func TestGapInABatch(t *testing.T) {
 	a := actorstest.New(t, probeSpec())

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -151,9 +152,9 @@ func (t *Timers) run(class string) {
 func (t *Timers) forward(m jetstream.Msg) error {
 	h := m.Headers()
 	due, err := time.Parse(time.RFC3339Nano, h.Get(HeaderDue))
-	if err != nil {
-		t.log.Error("timer without a due time", "actor", t.actor, "subject", m.Subject(), "err",
-			err)
+	if err != nil || !json.Valid(m.Data()) {
+		t.log.Error("timer can't be read; it is left to the sweep", "actor", t.actor, "subject",
+			m.Subject(), "err", err)
 		return m.Term()
 	}
 	if left := time.Until(due); left > 0 {

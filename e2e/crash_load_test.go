@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,14 +20,12 @@ import (
 	"ordo/stores"
 )
 
-// What the shoppers of a load have, how long they keep trying, and how long
-// they wait for one answer: a call that was under way when NATS was killed is
-// answered late, and a new one sooner.
+// What the shoppers of a load have, and how long they wait for one answer: a call
+// that was under way when NATS was killed is answered late, and a new one sooner.
 const (
-	crashUsers    = 24
-	crashCoupons  = 40 // a user
-	crashPatience = 45 * time.Second
-	crashAnswer   = 4 * time.Second
+	crashUsers   = 24
+	crashCoupons = 40 // a user
+	crashAnswer  = 4 * time.Second
 )
 
 // crashLoad buys with many shoppers at once while processes are killed, and
@@ -45,8 +45,8 @@ type crashLoad struct {
 	told map[string]string
 	// expires says that what was placed may be cancelled by now.
 	expires bool
-	// patience is how long a shopper keeps trying.
-	patience time.Duration
+	// flips says that messages are damaged so that an actor may see it.
+	flips bool
 	// after, unless nil, goes on with an order that was placed.
 	after func(u *crashUser, n int, id string, deadline time.Time)
 	// slow is the longest time that one shopper waited for one order.
@@ -68,7 +68,7 @@ type crashUser struct {
 func newCrashLoad(t *testing.T, url string) *crashLoad {
 	t.Helper()
 	l := &crashLoad{t: t, url: url, told: map[string]string{}, stop: make(chan struct{}),
-		ctx: t.Context(), patience: crashPatience}
+		ctx: t.Context()}
 	t.Cleanup(l.wg.Wait)
 	shop := &client{t, url, adminToken}
 	shop.must("POST", "/admin/v1/products:import",
@@ -143,7 +143,7 @@ func (l *crashLoad) begin() {
 					return
 				default:
 				}
-				if began := time.Now(); !u.buy(n, began.Add(l.patience)) {
+				if began := time.Now(); !u.buy(n, began.Add(patience)) {
 					return
 				} else if d := time.Since(began); d > 0 {
 					l.waited(d)
@@ -427,11 +427,20 @@ func (l *crashLoad) settled(dirs ...string) {
 		a, text = crashAuditOf(t, dirs...)
 		return a.InFlight == 0 && a.Orders[api.OrderPending] == 0
 	})
+	if l.flips {
+		a.Warnings = slices.DeleteFunc(a.Warnings, crashUnreadable)
+	}
 	if !a.OK || len(a.Warnings) > 0 || len(a.LeftOut) > 0 {
 		t.Errorf("audit: %s", text)
 	}
 	l.compare(crashOrders(t, dirs[0]))
 	t.Logf("orders: %v", a.Orders)
+}
+
+// crashUnreadable tells the incident of a message that was damaged in its stream: the
+// server's checksum does not cover how long the headers are.
+func crashUnreadable(warning string) bool {
+	return strings.Contains(warning, ": no-id: ") || strings.Contains(warning, ": damaged: ")
 }
 
 // crashOrders are the states of all orders in a data directory.

@@ -243,6 +243,7 @@ func TestCrashExternalNATSCutShort(t *testing.T) {
 	data, addr := t.TempDir(), crashFreeAddr(t)
 	p := crashServe(t, addr, data, "--nats", n.url)
 	l := newCrashLoad(t, p.url)
+	l.flips = true
 	l.begin()
 	for _, d := range []crashDamage{
 		{"all streams cut", false, func(string) bool { return true }, crashCut},

@@ -79,7 +79,7 @@ func (u *crashUser) checkout(n int) map[string]any {
 // submitted is the state of the order that the body becomes, if it is the one
 // expected.
 func (u *crashUser) submitted(id string, body map[string]any) string {
-	deadline := time.Now().Add(crashPatience)
+	deadline := time.Now().Add(patience)
 	for time.Now().Before(deadline) {
 		status, data := u.call("POST", "/v1/orders?wait=2s", body, deadline)
 		var o api.Order

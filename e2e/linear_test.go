@@ -127,7 +127,7 @@ func (l *linear) order(u *crashUser, in linearInput, body map[string]any, impati
 		return ""
 	}
 	call := l.now()
-	for deadline := time.Now().Add(crashPatience); ; {
+	for deadline := time.Now().Add(patience); ; {
 		var said struct {
 			State string
 			Code  api.Code
@@ -164,7 +164,7 @@ func (l *linear) page(u *crashUser, sku string, n int64) map[string]any {
 		Total api.Money
 	}
 	status, data := u.call("POST", "/v1/checkouts", map[string]any{"sku": sku, "quantity": n},
-		time.Now().Add(crashPatience))
+		time.Now().Add(patience))
 	if status != http.StatusCreated || json.Unmarshal(data, &page) != nil {
 		l.t.Errorf("checkout: %d %s", status, data)
 		return nil
@@ -176,7 +176,7 @@ func (l *linear) page(u *crashUser, sku string, n int64) map[string]any {
 // cancel cancels an order and records that it gives units back, which is over
 // when the step that took them is undone.
 func (l *linear) cancel(u *crashUser, id, step string, in linearInput) {
-	call, deadline := l.now(), time.Now().Add(crashPatience)
+	call, deadline := l.now(), time.Now().Add(patience)
 	status, data := u.call("POST", "/v1/orders/"+id+"/cancel", map[string]any{}, deadline)
 	if status != http.StatusOK {
 		l.t.Errorf("cancel %s: %d %s", id, status, data)
@@ -203,7 +203,7 @@ func (l *linear) cancel(u *crashUser, id, step string, in linearInput) {
 func (l *linear) put(in linearInput, path string, body any, dice *rand.Rand) {
 	call := l.now()
 	status, data := l.call("POST", path, adminToken, fmt.Sprint("put-", dice.Uint64()), body,
-		time.Now().Add(crashPatience))
+		time.Now().Add(patience))
 	if status/100 != 2 {
 		l.t.Errorf("%s: %d %s", path, status, data)
 	}

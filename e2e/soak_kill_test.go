@@ -25,10 +25,6 @@ var soakKills = flag.Int("soak-kill", 36, "rounds of TestSoakKill")
 // are the machine's.
 var soakSeed = flag.Uint64("soak-seed", 0, "seed of a soak; 0 for a new one")
 
-// soakPatience is how long a shopper of a soak keeps trying: what one does may
-// last over several kills.
-const soakPatience = 2 * time.Minute
-
 func newSoakRand(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := *soakSeed
@@ -140,7 +136,7 @@ func (s *soak) begin(more ...string) *process {
 		"--pay-margin", "1s", "--sandbox-factor", "1000")
 	p := serve(s.t, s.data, s.args...).ready()
 	s.load = newCrashLoad(s.t, p.url)
-	s.load.expires, s.load.after, s.load.patience = true, s.after, soakPatience
+	s.load.expires, s.load.after = true, s.after
 	s.load.begin()
 	return p
 }
@@ -217,7 +213,7 @@ func (s *soak) finish() {
 	if code := p.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	auditClean(t, s.data)
+	audit(t, s.data)
 	t.Logf("%d refunds; files: %s", len(s.refunds), s.sizes())
 }
 

@@ -186,6 +186,21 @@ func (a *actor) loseOne() {
 	m.gone, a.backups = true, nil
 }
 
+// damageOne takes the first bytes of a message between actors, as a flipped bit in
+// the length of its headers does.
+func (a *actor) damageOne() {
+	w, s := a.w, a.stream
+	if len(s.messages) == 0 || !w.fault(damaged, 2) {
+		return
+	}
+	m := &s.messages[w.n(len(s.messages))]
+	if !strings.Contains(m.ID, ".") || m.gone {
+		return
+	}
+	w.say("broker", "damages %s to %s", w.brief(m.ID), a.name)
+	m.Body, a.backups = m.Body[1+w.n(len(m.Body)):], nil
+}
+
 // clock does what is due by the clock.
 func (a *actor) clock() {
 	w := a.w

@@ -28,6 +28,7 @@ const (
 	powerCut
 	brokerCut
 	hole
+	damaged
 	streamDeleted
 	checkoutLost
 	timerEarly
@@ -76,6 +77,7 @@ var faultNames = [faultCount]string{
 	powerCut:          "power cut of the machine",
 	brokerCut:         "power cut of the broker alone",
 	hole:              "message missing in the middle",
+	damaged:           "message without its first bytes",
 	streamDeleted:     "stream deleted",
 	checkoutLost:      "checkout lost with the tail of KV",
 	timerEarly:        "timer early",
@@ -106,7 +108,7 @@ func FaultNames() []string { return faultNames[:] }
 // disasters are the large things that go wrong.
 var disasters = [...]func(w *world, a *actor){
 	(*world).crashOne, (*world).cutThePower, (*world).cutTheBroker, (*world).loseOne,
-	(*world).deleteStream, (*world).forgetWindow, (*world).redeliver, (*world).pauseConsumer,
+	(*world).damageOne, (*world).deleteStream, (*world).forgetWindow, (*world).redeliver, (*world).pauseConsumer,
 	(*world).takeOver, (*world).rollBack, (*world).loseAnnouncement, (*world).letters,
 }
 
@@ -135,6 +137,8 @@ func (w *world) cutTheBroker(*actor) {
 }
 
 func (w *world) loseOne(a *actor) { a.loseOne() }
+
+func (w *world) damageOne(a *actor) { a.damageOne() }
 
 func (w *world) deleteStream(a *actor) {
 	if w.fault(streamDeleted, 3) {
