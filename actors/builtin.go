@@ -36,6 +36,17 @@ func (e *Engine) handlers() map[string]func(*Tx, []byte) error {
 	return m
 }
 
+// sendersByVerb are the senders of all verbs but those that every actor may send: void
+// and events.
+func (e *Engine) sendersByVerb() map[string][]string {
+	m := map[string][]string{api.VerbTick: {e.Spec.Name}, api.VerbOutcome: nil,
+		api.VerbRetryDead: nil, api.VerbDismissDead: nil}
+	for _, c := range e.Spec.Commands {
+		m[c.Verb] = c.Senders
+	}
+	return m
+}
+
 // tick announces open effects again, forgets old ones and sweeps the domain's
 // deadlines.
 func (e *Engine) tick(tx *Tx) error {

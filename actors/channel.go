@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"ordo/api"
@@ -38,6 +39,11 @@ func (b *batch) admit(c channelID, d *Delivery) (bool, error) {
 	if c.receiver != b.e.self {
 		b.out.Skipped++
 		return false, nil
+	}
+	if senders, some := b.e.senders[d.verb()]; some && !slices.Contains(senders, c.actor()) {
+		b.out.Skipped++
+		return false, b.incident("sender", "message "+d.ID+" on "+d.Subject+
+			" is none that its sender sends, and was skipped")
 	}
 	last, ok := b.in[c.sender]
 	if !ok {

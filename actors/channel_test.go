@@ -143,6 +143,41 @@ func TestForeignReceiver(t *testing.T) {
 	wantRows(a)
 }
 
+// A number is only a header: whoever may send the actor something could take a
+// channel's name, begin a new epoch with it, and what is true would be skipped. So a
+// message is taken under an actor's number only if that actor sends such messages, and
+// what comes from edges never is.
+func TestForgedSender(t *testing.T) {
+	spec := probeSpec()
+	spec.Commands[0] = spec.Commands[0].From("order")
+	spec.Commands = append(spec.Commands, actors.On(func(tx *actors.Tx, m *workFor) error {
+		return tx.Begin("probe", m.ID, m)
+	}))
+	a := actorstest.New(t, spec)
+	a.Apply(channel(1, &act{Write: []int{1}}))
+	forged := []actors.Delivery{}
+	for _, verb := range []string{"work-for", api.VerbTick, api.VerbOutcome, api.VerbRetryDead,
+		api.VerbDismissDead} {
+		d := channel(2, &act{})
+		d.ID, d.Subject, d.After = "order.0.two.goods.0.2", "ordo.goods.0."+verb, 1<<60
+		forged = append(forged, d)
+	}
+	for _, id := range []string{"coupon.0.one.goods.0.1", "someone.0.one.goods.0.1"} {
+		d := channel(1, &act{Write: []int{9}})
+		d.ID = id
+		forged = append(forged, d)
+	}
+	for i, d := range forged {
+		a.Apply(d)
+		if a.Out.Handled != 0 || a.Out.Skipped != 1 || len(a.Out.Missing) != 0 {
+			t.Errorf("%s on %s: %+v", d.ID, d.Subject, a.Out)
+		}
+		wantCounts(a, map[string]int{"_incident": i + 1, "_dead": 0, "_effect": 0})
+	}
+	a.Apply(channel(2, &act{Write: []int{2}}))
+	wantRows(a, 1, 2)
+}
+
 // What has five dots and no number, or none above 0, is no channel's: it is an
 // edge's id, and recognised as such.
 func TestIDsThatAreNoNumbers(t *testing.T) {

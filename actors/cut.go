@@ -11,7 +11,7 @@ import (
 
 // runtimeRules is raised with every release that has the runtime write its own
 // tables otherwise than before for the same messages.
-const runtimeRules = "2"
+const runtimeRules = "3"
 
 //go:embed migrations/*.sql
 var migrationFiles embed.FS

@@ -56,7 +56,7 @@ func healing() (spec *actors.Spec, healed *bool) {
 			return errors.New("not yet")
 		}
 		return m.run(tx)
-	})
+	}).From(probeSenders...)
 	return spec, healed
 }
 

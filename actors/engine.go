@@ -46,6 +46,9 @@ type Engine struct {
 	readers chan *stores.Conn
 	closed  sync.Once
 	verbs   map[string]func(tx *Tx, body []byte) error
+	// senders are the actors that may send a verb; those that are not in it may be
+	// sent by all.
+	senders map[string][]string
 	queries map[string]Endpoint
 
 	self   string // <actor>.<shard>
@@ -138,7 +141,7 @@ func (e *Engine) open() error {
 	for _, c := range e.file.R {
 		e.readers <- c
 	}
-	e.verbs, e.queries = e.handlers(), e.endpoints()
+	e.verbs, e.senders, e.queries = e.handlers(), e.sendersByVerb(), e.endpoints()
 	return e.load()
 }
 

@@ -78,7 +78,7 @@ func receiverSpec() *actors.Spec {
 					panic("as asked")
 				}
 				return nil
-			}),
+			}).From(probeSenders...),
 			actors.On(func(tx *actors.Tx, m *remind) error {
 				return tx.SendAfter("test", m.After, fmt.Sprintf("remind-%d", m.N),
 					&note{Sender: "timer", N: m.N})

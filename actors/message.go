@@ -73,6 +73,12 @@ func parseChannelID(id string) (c channelID, ok bool) {
 	return channelID{p[0] + "." + p[1], p[2], p[3] + "." + p[4], n}, true
 }
 
+// actor is the sender's name.
+func (c channelID) actor() string {
+	name, _, _ := strings.Cut(c.sender, ".")
+	return name
+}
+
 // String is the identity as it stands in the Nats-Msg-Id header.
 func (c channelID) String() string {
 	return c.sender + "." + c.epoch + "." + c.receiver + "." + strconv.FormatInt(c.number, 10)

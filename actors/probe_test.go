@@ -125,13 +125,16 @@ func (m *act) outside(tx *actors.Tx) error {
 	return errors.Join(errs...)
 }
 
+// probeSenders are those whose numbered messages it takes.
+var probeSenders = []string{"order", "coupon", "wallet", "payment"}
+
 // probeSpec does what it is told to.
 func probeSpec() *actors.Spec {
 	return &actors.Spec{Name: "goods", Version: "1.0.0", Description: "Does as it is told.",
 		Schema: `CREATE TABLE probe (n INTEGER PRIMARY KEY, at INTEGER NOT NULL, id TEXT NOT NULL)
 			STRICT;`,
 		Commands: []actors.Command{
-			actors.On(func(tx *actors.Tx, m *act) error { return m.run(tx) }),
+			actors.On(func(tx *actors.Tx, m *act) error { return m.run(tx) }).From(probeSenders...),
 			actors.On(func(tx *actors.Tx, m *stepDo) error {
 				return tx.Do(m.Step, func() (any, error) {
 					if err := m.Act.run(tx); err != nil || m.Act.Write == nil {
@@ -139,10 +142,10 @@ func probeSpec() *actors.Spec {
 					}
 					return m.Act.Write, nil
 				})
-			}),
+			}).From(probeSenders...),
 			actors.On(func(tx *actors.Tx, m *stepUndo) error {
 				return tx.Undo(m.Step, func() error { return m.Act.run(tx) })
-			}),
+			}).From(probeSenders...),
 		},
 		Queries: []actors.Endpoint{actors.Answer("All rows.",
 			func(v *actors.View, _ *listRows) ([]row, error) {

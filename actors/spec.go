@@ -70,7 +70,17 @@ type Command struct {
 	Verb string
 	// Message is the message's type, for documents.
 	Message reflect.Type
+	// Senders are the actors that send it to each other, numbered; none for what
+	// comes from edges and timers.
+	Senders []string
 	handle  func(tx *Tx, body []byte) error
+}
+
+// From names the actors that send a message. Under their numbers it is taken from
+// them alone.
+func (c Command) From(actors ...string) Command {
+	c.Senders = actors
+	return c
 }
 
 // On binds the handler of one message type. A handler that returns an

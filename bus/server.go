@@ -6,12 +6,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -329,7 +331,7 @@ func (s *Server) shutdown() {
 }
 
 // Connect opens a connection: in-process to server when it is not nil, else to
-// the cluster at url. It reconnects for ever.
+// the cluster at url. It reconnects for ever. Answers come to InboxPrefix.
 func Connect(server *Server, url, name string, log *slog.Logger) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond),
@@ -351,11 +353,36 @@ func Connect(server *Server, url, name string, log *slog.Logger) (*nats.Conn, er
 	if server != nil {
 		opts = append(opts, nats.InProcessServer(server))
 	}
+	if prefix := InboxPrefix(url); prefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(prefix))
+	}
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("bus: connect: %w", err)
 	}
 	return nc, nil
+}
+
+// InboxPrefix is where answers come to a user with a password: _INBOX.<user>, so that
+// users can be kept from hearing those to others. It is empty, which is nats.go's own,
+// when the first of the URLs has none (a name alone is a token) or its name is no part
+// of a subject.
+func InboxPrefix(urls string) string {
+	first, _, _ := strings.Cut(urls, ",")
+	u, err := url.Parse(strings.TrimSpace(first))
+	if err != nil || u.User == nil {
+		return ""
+	}
+	if _, has := u.User.Password(); !has {
+		return ""
+	}
+	user := u.User.Username()
+	if strings.ContainsFunc(user, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '-' && r != '_'
+	}) {
+		return ""
+	}
+	return nats.InboxPrefix + user
 }
 
 // serverLog writes the server's log lines to slog.

@@ -63,6 +63,25 @@ func TestConfRightsCoverMessages(t *testing.T) {
 	}
 }
 
+// ACCEPT M6
+// Who may send an actor what comes from actors is whom it takes it from.
+func TestConfRightsAreThoseOfSenders(t *testing.T) {
+	rights := confRights(t)
+	for _, spec := range specs() {
+		for _, c := range spec.Commands {
+			for user := range rights {
+				may := mayPublish(rights[user], bus.MailboxSubject(spec.Name, c.Verb))
+				sends := slices.Contains(c.Senders, user) || user == spec.Name ||
+					user == "api" && len(c.Senders) == 0
+				if may && !sends || slices.Contains(c.Senders, user) && !may {
+					t.Errorf("nats.conf: that %s may publish %s.%s is %v", user, spec.Name, c.Verb,
+						may)
+				}
+			}
+		}
+	}
+}
+
 // readAll is the text of all files of a pattern but tests.
 func readAll(t *testing.T, pattern string) string {
 	t.Helper()

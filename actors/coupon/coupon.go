@@ -39,8 +39,8 @@ func Spec() *actors.Spec {
 		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(issue),
-			actors.On(redeem),
-			actors.On(restore),
+			actors.On(redeem).From("order"),
+			actors.On(restore).From("order"),
 		},
 		Queries: []actors.Endpoint{
 			actors.Answer("a user's coupons, all or those usable for a subtotal", list),

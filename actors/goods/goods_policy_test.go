@@ -172,7 +172,7 @@ func TestFiftyPayForThirty(t *testing.T) {
 	var in []actors.Delivery
 	for i := range 50 { // one batch, so that all see the same commit
 		in = append(in, actors.Delivery{Subject: bus.MailboxSubject("goods", "sell"),
-			ID: a.ChannelID("payer", int64(i+1)), Body: api.Raw(sell(fmt.Sprint("o", i)))})
+			ID: a.ChannelID("order", int64(50+i+1)), Body: api.Raw(sell(fmt.Sprint("o", i)))})
 	}
 	a.Apply(in...)
 	got := map[string]int{}

@@ -24,8 +24,8 @@ func Spec() *actors.Spec {
 		Commands: []actors.Command{
 			actors.On(putCourses),
 			actors.On(configure),
-			actors.On(enrol),
-			actors.On(withdraw),
+			actors.On(enrol).From("order"),
+			actors.On(withdraw).From("order"),
 		},
 		Queries: []actors.Endpoint{
 			actors.Answer("Courses with their seats, by id.", listCourses),

@@ -35,7 +35,8 @@ func Spec() *actors.Spec {
 		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(submit),
-			actors.On(stepResult),
+			actors.On(stepResult).From("goods", "coupon", "wallet", "payment", "learning",
+				"shipping"),
 			actors.On(expire),
 			actors.On(cancel),
 			actors.On(askRefund),

@@ -42,14 +42,14 @@ func Spec() *actors.Spec {
 		Migrations:  migrations,
 		Steps:       orderSteps,
 		Commands: []actors.Command{
-			actors.On(collect),
-			actors.On(closePayment),
+			actors.On(collect).From("order"),
+			actors.On(closePayment).From("order"),
 			actors.On(release),
 			actors.On(openAttempt),
 			actors.On(noteTrade),
 			actors.On(noteRefund),
 			actors.On(noteIncident),
-			actors.On(refund),
+			actors.On(refund).From("order"),
 			actors.On(configure),
 		},
 		Queries: []actors.Endpoint{

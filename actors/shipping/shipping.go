@@ -33,9 +33,9 @@ func Spec() *actors.Spec {
 		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(configure),
-			actors.On(create),
-			actors.On(cancel),
-			actors.On(restore),
+			actors.On(create).From("order"),
+			actors.On(cancel).From("order"),
+			actors.On(restore).From("order"),
 			actors.On(ship),
 			actors.On(receive),
 		},

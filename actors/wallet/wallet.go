@@ -46,11 +46,11 @@ func Spec() *actors.Spec {
 		Migrations:  migrations,
 		Commands: []actors.Command{
 			actors.On(credit),
-			actors.On(debit),
-			actors.On(returnDebit),
-			actors.On(grant),
-			actors.On(revoke),
-			actors.On(refund),
+			actors.On(debit).From("order"),
+			actors.On(returnDebit).From("order"),
+			actors.On(grant).From("order"),
+			actors.On(revoke).From("order"),
+			actors.On(refund).From("order"),
 		},
 		Queries: []actors.Endpoint{
 			actors.Answer("what a user holds: balance and points", getWallet),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"ordo/bus"
 	"ordo/stores"
 )
 
@@ -19,7 +21,7 @@ type NATSContextCmd struct {
 	Name   string `help:"Name of the context." default:"ordo"`
 	Data   string `help:"Data directory of a running shop, whose NATS it is." default:"ordo-data" type:"path"`
 	NATS   string `name:"nats" help:"Or its URL, with user and password." placeholder:"URL"`
-	Inbox  string `name:"inbox-prefix" help:"Where its answers come to; _INBOX.operator for the user operator of nats.conf." placeholder:"SUBJECT"`
+	Inbox  string `name:"inbox-prefix" help:"Where its answers come to; without it _INBOX.USER, which is what nats.conf grants." placeholder:"SUBJECT"`
 	Force  bool   `help:"Replace a context of that name."`
 	Select bool   `help:"Have the nats CLI use it when none is named."`
 	JSON   bool   `name:"json" help:"Print what was written as JSON, without secrets."`
@@ -54,7 +56,7 @@ func (c *NATSContextCmd) Run(t *terminal) error {
 	if err != nil {
 		return fmt.Errorf("nats-context: %w", err)
 	}
-	found.InboxPrefix = c.Inbox
+	found.InboxPrefix = cmp.Or(c.Inbox, bus.InboxPrefix(c.NATS))
 	root, err := natsConfig()
 	if err != nil {
 		return fmt.Errorf("nats-context: %w", err)
