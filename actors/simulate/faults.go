@@ -108,8 +108,9 @@ func FaultNames() []string { return faultNames[:] }
 // disasters are the large things that go wrong.
 var disasters = [...]func(w *world, a *actor){
 	(*world).crashOne, (*world).cutThePower, (*world).cutTheBroker, (*world).loseOne,
-	(*world).damageOne, (*world).deleteStream, (*world).forgetWindow, (*world).redeliver, (*world).pauseConsumer,
-	(*world).takeOver, (*world).rollBack, (*world).loseAnnouncement, (*world).letters,
+	(*world).damageOne, (*world).deleteStream, (*world).forgetWindow, (*world).redeliver,
+	(*world).pauseConsumer, (*world).takeOver, (*world).rollBack, (*world).loseAnnouncement,
+	(*world).letters,
 }
 
 // disaster has one of them happen, to some actor.
