@@ -12,6 +12,7 @@ package tracing
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,7 @@ import (
 // Config says where spans go.
 type Config struct {
 	// URL is of a collector that takes OTLP over HTTP; without a path, /v1/traces.
+	// Its user and password are sent as basic authentication.
 	URL string
 	// Ratio is the part of traces that is recorded, above 0 and at most 1. Orders
 	// are chosen by their ids, the same in every process.
@@ -59,11 +61,18 @@ func New(cfg Config) (*Tracer, error) {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
+	opts := []otlptracehttp.Option{otlptracehttp.WithTimeout(exportWait),
+		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true,
+			InitialInterval: time.Second, MaxInterval: 2 * time.Second,
+			MaxElapsedTime: exportWait})}
+	if password, ok := u.User.Password(); ok {
+		basic := base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))
+		opts = append(opts, otlptracehttp.WithHeaders(map[string]string{
+			"Authorization": "Basic " + basic}))
+	}
+	u.User = nil // so that no error shows it
 	client, err := otlptracehttp.New(context.Background(),
-		otlptracehttp.WithEndpointURL(u.String()),
-		otlptracehttp.WithTimeout(exportWait), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{
-			Enabled: true, InitialInterval: time.Second, MaxInterval: 2 * time.Second,
-			MaxElapsedTime: exportWait}))
+		append(opts, otlptracehttp.WithEndpointURL(u.String()))...)
 	if err != nil {
 		return nil, fmt.Errorf("tracing: %w", err)
 	}

@@ -109,6 +109,33 @@ func newTracer(t *testing.T, url string, ratio float64) *tracing.Tracer {
 	return tr
 }
 
+// A collector that asks who sends is told.
+func TestCollectorWithPassword(t *testing.T) {
+	told := make(chan string, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		user, password, _ := r.BasicAuth()
+		select {
+		case told <- user + " " + password:
+		default:
+		}
+	}))
+	defer s.Close()
+	tr := newTracer(t, strings.Replace(s.URL, "://", "://ann:s%40cret@", 1), 1)
+	_, root := tr.Begin(context.Background(), "")
+	root.End("test", "")
+	if err := tr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-told:
+		if got != "ann s@cret" {
+			t.Errorf("told %q", got)
+		}
+	default:
+		t.Error("nothing was sent")
+	}
+}
+
 // A collector that answers nothing holds up nobody: what does not fit into the
 // queue is dropped and counted, and every span is counted once.
 func TestFullQueue(t *testing.T) {

@@ -94,6 +94,18 @@ func (c *client) do(ctx context.Context, r request, out any) error {
 	}
 }
 
+// errUndecided marks a change of which it is not known whether it was made.
+var errUndecided = errors.New("it may have been done")
+
+// undecided says how to go on after a call of which that is not known.
+func undecided(err error, key string) error {
+	if p := asProblem(err); p != nil && p.Status < http.StatusInternalServerError {
+		return err
+	}
+	return fmt.Errorf("%w; %w: the same once more, with --key %s, does it once", err, errUndecided,
+		key)
+}
+
 // tryAgain tells whether a call may go through later, and when.
 func tryAgain(err error, pause time.Duration) (time.Duration, bool) {
 	if errors.Is(err, errUnreachable) {

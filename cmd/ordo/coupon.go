@@ -32,7 +32,7 @@ type CouponIssueCmd struct {
 	Amount   string        `help:"What it takes off, as 5.00." required:"" placeholder:"MONEY"`
 	Minimum  string        `help:"What the goods must cost at least." default:"0" placeholder:"MONEY"`
 	Currency string        `help:"The shop's currency." default:"GBP"`
-	From     time.Time     `help:"First moment it is good, RFC 3339; now if not said." placeholder:"TIME"`
+	From     time.Time     `help:"First moment it is good, RFC 3339; if not said, when today began in UTC." placeholder:"TIME"`
 	For      time.Duration `help:"How long it is good." default:"720h"`
 	Key      string        `help:"Idempotency key: with the same one it happens once." placeholder:"KEY"`
 	JSON     bool          `name:"json" help:"Print a line of JSON for each coupon."`
@@ -64,8 +64,8 @@ func (c *CouponIssueCmd) Run(ctx context.Context, t *terminal) error {
 	amount, _ := api.ParseMoney(c.Amount, c.Currency)   // Validate has
 	minimum, _ := api.ParseMoney(c.Minimum, c.Currency) // parsed both
 	from := c.From
-	if from.IsZero() {
-		from = time.Now()
+	if from.IsZero() { // the same when it is said again
+		from = time.Now().UTC().Truncate(24 * time.Hour)
 	}
 	coupons := make([]newCoupon, len(users))
 	for i, u := range users {
@@ -73,9 +73,10 @@ func (c *CouponIssueCmd) Run(ctx context.Context, t *terminal) error {
 			From: api.TimeOf(from), Until: api.TimeOf(from.Add(c.For))}
 	}
 	shop := admin{newClient(c.Server, 1), c.AdminToken}
-	ids, err := shop.coupons(ctx, or(c.Key, api.NewID("cli")), coupons)
+	key := or(c.Key, api.NewID("cli"))
+	ids, err := shop.coupons(ctx, key, coupons)
 	if err != nil {
-		return fmt.Errorf("coupon: %w", err)
+		return fmt.Errorf("coupon: %w", undecided(err, key))
 	}
 	type issued struct {
 		ID   string `json:"id"`

@@ -184,11 +184,7 @@ func (c *GoodsExportCmd) Run(ctx context.Context, t *terminal) error {
 		_, err = t.Out.Write(text)
 		return err
 	}
-	part := c.Out + ".part"
-	if err := os.WriteFile(part, text, 0o600); err != nil {
-		return fmt.Errorf("goods: export: %w", err)
-	}
-	if err := os.Rename(part, c.Out); err != nil {
+	if err := replaceFile(c.Out, text); err != nil {
 		return fmt.Errorf("goods: export: %w", err)
 	}
 	return nil
@@ -235,16 +231,16 @@ type stockChange struct {
 
 // changeStock does it once, and prints the SKU as it is then.
 func changeStock(ctx context.Context, t *terminal, r *Remote, c stockChange) error {
-	shop := newClient(r.Server, 1)
+	shop, key := newClient(r.Server, 1), or(c.key, api.NewID("cli"))
 	err := shop.do(ctx, request{Method: http.MethodPost, Path: "/admin/v1/stock/" + c.what,
-		Token: r.AdminToken, Key: or(c.key, api.NewID("cli")), Body: c.body, Repeat: true}, nil)
-	var sku api.SKU
-	if err == nil {
-		err = shop.do(ctx, request{Method: http.MethodGet, Repeat: true,
-			Path: "/v1/skus/" + url.PathEscape(c.sku)}, &sku)
-	}
+		Token: r.AdminToken, Key: key, Body: c.body, Repeat: true}, nil)
 	if err != nil {
-		return fmt.Errorf("goods: %s: %w", c.what, err)
+		return fmt.Errorf("goods: %s: %w", c.what, undecided(err, key))
+	}
+	var sku api.SKU
+	if err := shop.do(ctx, request{Method: http.MethodGet, Repeat: true,
+		Path: "/v1/skus/" + url.PathEscape(c.sku)}, &sku); err != nil {
+		return fmt.Errorf("goods: %s: it is done; the SKU: %w", c.what, err)
 	}
 	if c.json {
 		return json.NewEncoder(t.Out).Encode(&sku)

@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -139,8 +143,10 @@ func TestStockAndCouponsFromTheCommandLine(t *testing.T) {
 
 		issue := []string{"coupon", "issue", "--name", "Welcome", "--amount", "5.00"}
 		fails("nobody@example.com", append(issue, "--user", "ann@example.com,nobody@example.com")...)
-		ok(users[0].ID, append(issue, "--user", "ann@example.com,"+users[0].ID, "--user",
-			"bob@example.com", "--minimum", "20", "--key", "spring")...)
+		for range 2 {
+			ok(users[0].ID, append(issue, "--user", "ann@example.com,"+users[0].ID, "--user",
+				"bob@example.com", "--minimum", "20", "--key", "spring")...)
+		}
 		for _, user := range []string{"ann@example.com", users[1].ID} {
 			_, out, errs := a.remotely("coupon", "ls", user)
 			if strings.Count(out, "Welcome") != 1 || !strings.Contains(out, "20.00 GBP") {
@@ -151,6 +157,32 @@ func TestStockAndCouponsFromTheCommandLine(t *testing.T) {
 			t.Errorf("5,00: exit %d", code)
 		}
 	})
+}
+
+// A change whose answer is lost may have been made. It is said so, with the key by
+// which it can be asked for again; a refusal is what it is.
+func TestChangesWithoutAnAnswer(t *testing.T) {
+	for _, refused := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		key := ""
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if refused {
+				w.WriteHeader(http.StatusConflict)
+				return
+			}
+			key = r.Header.Get("Idempotency-Key")
+			cancel()
+			panic(http.ErrAbortHandler)
+		}))
+		c := GoodsReceiveCmd{Remote: Remote{Server: s.URL}, SKU: "M", Quantity: 7}
+		err := c.Run(ctx, &terminal{Out: io.Discard})
+		s.Close()
+		if told := err != nil && strings.Contains(err.Error(), "may have been done") &&
+			strings.Contains(err.Error(), "--key "+key+","); err == nil || told == refused {
+			t.Errorf("refused %v, key %q: %v", refused, key, err)
+		}
+		cancel()
+	}
 }
 
 // A large catalogue is cut between products. Together the parts are the file,

@@ -112,7 +112,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	err = parsed.Run(t)
 	code := exitCode(err, ctx.Err() != nil)
-	if code != exitOK && code != exitKilled && !errors.Is(err, errFound) {
+	said := errors.Is(err, errFound) || code == exitKilled && !errors.Is(err, errUndecided)
+	if code != exitOK && !said {
 		fmt.Fprintln(stderr, "ordo:", err)
 	}
 	return code

@@ -44,7 +44,7 @@ func TestNATSContext(t *testing.T) {
 		t.Errorf("a secret is shown: %s", said)
 	}
 	for name, want := range map[string]map[string]string{
-		"ordo":  {"url": "tls://one:4222,tls://two:4222", "user": "me", "password": "s3c",
+		"ordo": {"url": "tls://one:4222,tls://two:4222", "user": "me", "password": "s3c",
 			"inbox_prefix": "_INBOX.me"},
 		"token": {"url": "nats://one", "token": "t0ken", "inbox_prefix": "_INBOX_me"},
 	} {

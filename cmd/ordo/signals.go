@@ -22,7 +22,7 @@ import (
 
 // SignalFlags say what a shop tells of itself, and where.
 type SignalFlags struct {
-	OTLP       string  `help:"Collector of traces, OTLP over HTTP; empty for none." placeholder:"URL"`
+	OTLP       string  `help:"Collector of traces, OTLP over HTTP, with user and password if it asks for them; empty for none." placeholder:"URL"`
 	TraceRatio float64 `help:"Part of the orders that are traced." default:"1"`
 	NoMetrics  bool    `help:"Serve no /metrics."`
 	Signals    string  `help:"Address of /livez, /readyz and /metrics beside the API; empty for none." placeholder:"ADDR"`
