@@ -319,13 +319,8 @@ func (s *Server) setPassword(ctx context.Context, in *setPasswordInput) (*none, 
 	if known.Role == api.RoleShopper {
 		return nil, api.Refuse(api.CodeForbidden, "a shopper's password is the shopper's own")
 	}
-	hash, err := s.hashing.hash(ctx, in.Body.New, nil)
+	ended, err := s.writePassword(ctx, known.ID, in.Body.New)
 	if err != nil {
-		return nil, err
-	}
-	m := &api.ChangePassword{User: known.ID, PasswordHash: hash}
-	var ended api.Revocation
-	if err := s.do(ctx, api.NewID("password"), m, &ended); err != nil {
 		return nil, err
 	}
 	s.Sessions.Revoke(ended)

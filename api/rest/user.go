@@ -218,13 +218,8 @@ func (s *Server) changePassword(ctx context.Context, in *passwordInput) (
 	if !ok {
 		return nil, api.Refuse(api.CodeBadLogin, "this is not the password").At("old_password")
 	}
-	hash, err := s.hashing.hash(ctx, in.Body.New, nil)
+	ended, err := s.writePassword(ctx, known.ID, in.Body.New)
 	if err != nil {
-		return nil, err
-	}
-	m := &api.ChangePassword{User: known.ID, PasswordHash: hash}
-	var ended api.Revocation
-	if err := s.do(ctx, api.NewID("password"), m, &ended); err != nil {
 		return nil, err
 	}
 	// This session began before, whatever the two clocks say.
@@ -235,6 +230,17 @@ func (s *Server) changePassword(ctx context.Context, in *passwordInput) (
 		return nil, err
 	}
 	return &answer[loggedIn]{*out}, nil
+}
+
+// writePassword has a user's password changed, and answers which sessions that ends.
+func (s *Server) writePassword(ctx context.Context, user, password string) (ended api.Revocation,
+	err error) {
+	hash, err := s.hashing.hash(ctx, password, nil)
+	if err == nil {
+		err = s.do(ctx, api.NewID("password"),
+			&api.ChangePassword{User: user, PasswordHash: hash}, &ended)
+	}
+	return ended, err
 }
 
 func (s *Server) listAddresses(ctx context.Context, _ *none) (
