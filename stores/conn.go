@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync/atomic"
 
 	modernc "modernc.org/sqlite"
@@ -97,7 +98,7 @@ func (c *Conn) start(query string, args []any) (s *sqlite.Stmt, ok bool, err err
 	c.Statements.Add(1)
 	if c.Fail != nil {
 		if err := c.Fail(query); err != nil {
-			return nil, false, fmt.Errorf("%q: %w", query, err)
+			return nil, false, inQuery(query, err)
 		}
 	}
 	if s, err = c.c.Prepare(query); err != nil {
@@ -105,13 +106,18 @@ func (c *Conn) start(query string, args []any) (s *sqlite.Stmt, ok bool, err err
 	}
 	for i, a := range args {
 		if err := bind(s, i+1, a); err != nil {
-			return nil, false, fmt.Errorf("%q: argument %d: %w", query, i+1, err)
+			return nil, false, inQuery(query, fmt.Errorf("argument %d: %w", i+1, err))
 		}
 	}
 	if ok, err = s.Step(); err != nil {
-		return nil, false, fmt.Errorf("%q: %w", query, err)
+		return nil, false, inQuery(query, err)
 	}
 	return s, ok, nil
+}
+
+// inQuery says which statement an error is of, in one line.
+func inQuery(query string, err error) error {
+	return fmt.Errorf("%q: %w", strings.Join(strings.Fields(query), " "), err)
 }
 
 // Exec runs a statement and returns the number of rows it changed.
@@ -122,7 +128,7 @@ func (c *Conn) Exec(query string, args ...any) (int64, error) {
 	}
 	for ok {
 		if ok, err = s.Step(); err != nil {
-			return 0, fmt.Errorf("%q: %w", query, err)
+			return 0, inQuery(query, err)
 		}
 	}
 	n := int64(c.c.Changes())
@@ -164,7 +170,7 @@ func (c *Conn) Each(scan func(Row) error, query string, args ...any) (err error)
 			return err
 		}
 		if ok, err = s.Step(); err != nil {
-			return fmt.Errorf("%q: %w", query, err)
+			return inQuery(query, err)
 		}
 	}
 	return nil
