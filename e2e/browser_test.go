@@ -387,7 +387,13 @@ func (b *browser) lookAt(p *process) {
 		t.Errorf("the state is said %q", said)
 	}
 	b.look("paid")
-	b.press("Ask for a refund")
+	b.tabTo("Ask for a refund")
+	b.act(`const page = document.cloneNode(true); page.getElementById("back").append(" ");
+		replace(page, "back")`)
+	if at := js[string](b, `document.activeElement.tagName`); at != "SUMMARY" {
+		t.Errorf("news of the order takes the focus to %s", at)
+	}
+	b.key(kb.Enter)
 	b.tabTo("Hoodie")
 	b.act(`document.activeElement.select()`)
 	b.key("1")

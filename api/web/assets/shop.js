@@ -17,16 +17,18 @@ async function fetchPage(address) {
 }
 
 // Puts the content of another page's element into ours with the same id. The
-// focus stays where it was, or else goes to the element.
+// focus stays on what is the same (by its id, or its kind and words), or else goes
+// to the element.
 function replace(page, id) {
   const next = page.getElementById(id), old = document.getElementById(id);
   if (!next || !old) return;
   localTimes(next);
   if (next.innerHTML === old.innerHTML) return;
-  const focused = old.contains(document.activeElement) ? document.activeElement.id : null;
+  const was = old.contains(document.activeElement) ? document.activeElement : null;
   old.replaceChildren(...next.childNodes);
-  if (focused === null) return;
-  const again = focused && document.getElementById(focused);
+  if (!was) return;
+  const again = was.id ? document.getElementById(was.id) :
+    [...old.querySelectorAll(was.tagName)].find(e => e.textContent === was.textContent);
   if (!again) old.tabIndex = -1;
   (again || old).focus();
 }
