@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"ordo/api"
@@ -167,9 +168,11 @@ func (b *batch) abandon(err error) error {
 // handle recognises one message and, when it is new, has it handled.
 func (b *batch) handle(d *Delivery) error {
 	b.pass(d)
-	if d.ID == "" || len(d.ID) > maxID {
-		b.out.Skipped++
-		return b.incident("no-id", "a message on "+d.Subject+" has no usable id and was skipped")
+	switch {
+	case d.Answer || !b.e.takes(d.Subject):
+		return b.skip("foreign", "a message that nobody sent here was skipped")
+	case d.ID == "" || len(d.ID) > maxID:
+		return b.skip("no-id", "a message "+b.e.known(d)+" has no usable id and was skipped")
 	}
 	c, isChannel := parseChannelID(d.ID)
 	if isChannel {
@@ -184,6 +187,38 @@ func (b *batch) handle(d *Delivery) error {
 		return nil
 	}
 	return b.handleEdge(d)
+}
+
+// skip passes over a message, and says what is odd about it. The text is of few: who
+// may send an actor anything must not fill its file.
+func (b *batch) skip(kind, text string) error {
+	b.out.Skipped++
+	return b.incident(kind, text)
+}
+
+// takes tells a subject of the actor's from those of what JetStream was had to deliver
+// into its stream.
+func (e *Engine) takes(subject string) bool {
+	return strings.HasPrefix(subject, bus.MailboxSubject(e.Spec.Name, "")) ||
+		e.Spec.Events != nil && strings.HasPrefix(subject, bus.EventPrefix)
+}
+
+// known is a delivery's verb, for people.
+func (e *Engine) known(d *Delivery) string {
+	if e.verbs[d.verb()] == nil {
+		return "of an unknown kind"
+	}
+	return d.verb()
+}
+
+// damaged notes a message whose body is no JSON. Nobody sends such, and a stream's
+// checksums do not cover how long a message's headers are: its body may lack its
+// beginning. Whoever asks again is served. Messages that were damaged after they were
+// handled end a replay, so this one is a cut.
+func (b *batch) damaged(d *Delivery, from string) error {
+	b.cut(CutHole, fmt.Sprintf("message %d is damaged", d.Seq))
+	return b.incident("damaged", "a message "+b.e.known(d)+" of "+from+
+		" was damaged in the stream; it is sent again")
 }
 
 // pass moves the stream's time and place on to the message. Every message of
@@ -207,6 +242,10 @@ func (b *batch) handleEdge(d *Delivery) error {
 		b.late++
 		b.out.Skipped++
 		return nil
+	}
+	if !json.Valid(d.Body) {
+		b.out.Skipped++
+		return b.damaged(d, "an edge")
 	}
 	hash := sha256.Sum256(d.Body)
 	var known []byte
@@ -330,12 +369,20 @@ func (b *batch) collect(d *Delivery, tx *Tx) {
 	b.out.Wakes = append(b.out.Wakes, tx.acts.wakes...)
 }
 
+// maxIncidents is how many incidents an actor's file keeps, the newest.
+const maxIncidents = 10_000
+
 // incident records what an operator must look at, once for the same text among
 // the newest ones: a sender that is told nothing sends it again and again.
 func (b *batch) incident(kind, text string) error {
-	_, err := b.e.w.Exec(`INSERT INTO _incident (kind, text, at) SELECT ?1, ?2, ?3
+	n, err := b.e.w.Exec(`INSERT INTO _incident (kind, text, at) SELECT ?1, ?2, ?3
 		WHERE NOT EXISTS (SELECT 1 FROM (SELECT kind, text FROM _incident ORDER BY n DESC LIMIT 100)
 			WHERE kind = ?1 AND text = ?2)`, kind, text, b.now)
+	if err != nil || n == 0 {
+		return err
+	}
+	_, err = b.e.w.Exec(`DELETE FROM _incident WHERE n <= (SELECT max(n) FROM _incident) - ?`,
+		maxIncidents)
 	return err
 }
 

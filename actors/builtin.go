@@ -36,8 +36,8 @@ func (e *Engine) handlers() map[string]func(*Tx, []byte) error {
 	return m
 }
 
-// sendersByVerb are the senders of all verbs but those that every actor may send: void
-// and events.
+// sendersByVerb are the senders of all verbs but void and those that nobody handles:
+// an older release may have sent them.
 func (e *Engine) sendersByVerb() map[string][]string {
 	m := map[string][]string{api.VerbTick: {e.Spec.Name}, api.VerbOutcome: nil,
 		api.VerbRetryDead: nil, api.VerbDismissDead: nil}

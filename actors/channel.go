@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"ordo/api"
+	"ordo/bus"
 )
 
 // History kept in the outbox beyond what receivers have committed.
@@ -40,10 +42,9 @@ func (b *batch) admit(c channelID, d *Delivery) (bool, error) {
 		b.out.Skipped++
 		return false, nil
 	}
-	if senders, some := b.e.senders[d.verb()]; some && !slices.Contains(senders, c.actor()) {
-		b.out.Skipped++
-		return false, b.incident("sender", "message "+d.ID+" on "+d.Subject+
-			" is none that its sender sends, and was skipped")
+	if !b.e.sends(c.actor(), d) {
+		return false, b.skip("sender", "a message "+b.e.known(d)+" with a number of "+
+			nameOf(c.actor())+", which does not send it, was skipped")
 	}
 	last, ok := b.in[c.sender]
 	if !ok {
@@ -71,18 +72,27 @@ func (b *batch) admit(c channelID, d *Delivery) (bool, error) {
 		b.missing(Missing{c.sender, c.epoch, last.number})
 		return false, nil
 	case !json.Valid(d.Body):
-		return false, b.damaged(c, d, last.number)
+		b.missing(Missing{c.sender, c.epoch, last.number})
+		return false, b.damaged(d, nameOf(c.actor()))
 	}
 	return true, nil
 }
 
-// damaged asks for a message again whose body is no JSON: actors send nothing else,
-// and a stream's checksum does not cover how long a message's headers are, so its
-// body may lack its beginning.
-func (b *batch) damaged(c channelID, d *Delivery, last int64) error {
-	b.missing(Missing{c.sender, c.epoch, last})
-	return b.incident("damaged", "message "+d.ID+" was damaged in the stream; "+c.sender+
-		" sends it again")
+// sends tells whether an actor sends such messages.
+func (e *Engine) sends(actor string, d *Delivery) bool {
+	if strings.HasPrefix(d.Subject, bus.EventPrefix) {
+		return strings.HasPrefix(d.Subject, bus.EventPrefix+actor+".")
+	}
+	senders, some := e.senders[d.verb()]
+	return !some || slices.Contains(senders, actor)
+}
+
+// nameOf is an actor's name, for people; nobody may choose what it says.
+func nameOf(actor string) string {
+	if slices.Contains(bus.ActorNames(), actor) {
+		return actor
+	}
+	return "nobody"
 }
 
 // follow accepts the new epoch of a sender whose last number in the old epoch

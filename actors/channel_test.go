@@ -10,6 +10,7 @@ import (
 	"ordo/actors"
 	"ordo/actors/actorstest"
 	"ordo/api"
+	"ordo/bus"
 )
 
 // ACCEPT M2 M4: by its number a message is new, a repeat or too early. What is
@@ -64,9 +65,17 @@ func TestDamagedMessage(t *testing.T) {
 				a.Out.Missing)
 		}
 	}
-	wantCounts(a, map[string]int{"_incident": 1, "_dead": 0})
+	wantCounts(a, map[string]int{"_incident": 1, "_dead": 0, "_cut": 2})
 	a.Apply(channel(2, &act{Write: []int{2}}))
-	wantRows(a, 1, 2)
+	// Who asks at an edge again, under the same id, is served.
+	d := edge("once", &act{Write: []int{3}})
+	whole := d.Body
+	d.Body = d.Body[1:]
+	a.Apply(d)
+	wantCounts(a, map[string]int{"_incident": 2, "_dead": 0, "_edge": 0, "_cut": 3})
+	d.Body = whole
+	a.Apply(d)
+	wantRows(a, 1, 2, 3)
 }
 
 // A gap is asked for once a batch and channel, however much comes after it.
@@ -153,9 +162,20 @@ func TestForgedSender(t *testing.T) {
 	spec.Commands = append(spec.Commands, actors.On(func(tx *actors.Tx, m *workFor) error {
 		return tx.Begin("probe", m.ID, m)
 	}))
+	spec.Events = func(*actors.Tx, string, *api.Event) error { return nil }
 	a := actorstest.New(t, spec)
 	a.Apply(channel(1, &act{Write: []int{1}}))
 	forged := []actors.Delivery{}
+	// JetStream writes what it is asked for into any stream that has the reply subject.
+	answer := channel(2, &act{Write: []int{9}})
+	answer.Answer = true
+	forged = append(forged, answer)
+	for _, subject := range []string{"$KV.session.act", "ordo.wallet.0.act", "act",
+		bus.EventSubject("wallet.act", "ord_1")} {
+		d := channel(2, &act{Write: []int{9}})
+		d.Subject = subject
+		forged = append(forged, d)
+	}
 	for _, verb := range []string{"work-for", api.VerbTick, api.VerbOutcome, api.VerbRetryDead,
 		api.VerbDismissDead} {
 		d := channel(2, &act{})
@@ -167,13 +187,14 @@ func TestForgedSender(t *testing.T) {
 		d.ID = id
 		forged = append(forged, d)
 	}
-	for i, d := range forged {
+	for _, d := range forged {
 		a.Apply(d)
 		if a.Out.Handled != 0 || a.Out.Skipped != 1 || len(a.Out.Missing) != 0 {
 			t.Errorf("%s on %s: %+v", d.ID, d.Subject, a.Out)
 		}
-		wantCounts(a, map[string]int{"_incident": i + 1, "_dead": 0, "_effect": 0})
 	}
+	// Those on subjects of others are told as one.
+	wantCounts(a, map[string]int{"_incident": 9, "_dead": 0, "_effect": 0})
 	a.Apply(channel(2, &act{Write: []int{2}}))
 	wantRows(a, 1, 2)
 }

@@ -46,8 +46,7 @@ type Engine struct {
 	readers chan *stores.Conn
 	closed  sync.Once
 	verbs   map[string]func(tx *Tx, body []byte) error
-	// senders are the actors that may send a verb; those that are not in it may be
-	// sent by all.
+	// senders are the actors that send a verb; what is not in it all of them may.
 	senders map[string][]string
 	queries map[string]Endpoint
 

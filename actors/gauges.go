@@ -28,7 +28,7 @@ func (h *Host) Gauges(ctx context.Context) (g Gauges, err error) {
 	err = h.engine.read(func(v *View) error {
 		return v.Row(`SELECT (SELECT count(*) FROM _dead WHERE state = 'open'),
 			(SELECT count(*) FROM _effect WHERE state = 'open'),
-			(SELECT count(*) FROM _incident)`).Scan(&g.Dead, &g.Effects, &g.Incidents)
+			(SELECT coalesce(max(n), 0) FROM _incident)`).Scan(&g.Dead, &g.Effects, &g.Incidents)
 	})
 	if err != nil {
 		return g, err

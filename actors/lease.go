@@ -113,10 +113,7 @@ func (l *lease) take(ctx context.Context) (fence bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var held LeaseEntry
-	if err := json.Unmarshal(entry.Value(), &held); err != nil {
-		return false, fmt.Errorf("lease entry: %w", err)
-	}
+	held := leaseIn(entry)
 	fence = held.Owner != l.h.engine.Owner() && !held.Released
 	if err := l.mayTake(&held); err != nil {
 		return false, err
@@ -138,11 +135,22 @@ func (l *lease) mayTake(held *LeaseEntry) error {
 				age.Round(time.Second))
 		}
 		return nil
+	case !l.h.cfg.TakeOver && held.Owner == "":
+		return fmt.Errorf("%w: what stands at %s in the bucket %s is no lease; if nobody else has "+
+			"the actor, start with --take-over", ErrOwned, l.key, bus.BucketOwner)
 	case !l.h.cfg.TakeOver:
 		return fmt.Errorf("%w: it belongs to %s on %s; start with --take-over to replace it",
 			ErrOwned, held.File, held.Host)
 	}
 	return l.h.engine.NewEpoch(CutTakeOver, "from "+held.File+" on "+held.Host)
+}
+
+// leaseIn reads an entry; a lease without an owner is none.
+func leaseIn(entry jetstream.KeyValueEntry) (held LeaseEntry) {
+	if err := json.Unmarshal(entry.Value(), &held); err != nil {
+		return LeaseEntry{}
+	}
+	return held
 }
 
 // askSenders refuses an empty file where a sender knows of a committed number:
@@ -237,15 +245,15 @@ func (l *lease) renew(ctx context.Context) error {
 	case gerr != nil:
 		return errors.Join(err, gerr)
 	}
-	var held LeaseEntry
-	if uerr := json.Unmarshal(entry.Value(), &held); uerr == nil && held.Instance == l.instance {
+	held := leaseIn(entry)
+	switch {
+	case held.Owner == "", // no lease: somebody wrote over ours
+		held.Instance == l.instance, // an earlier renewal whose answer was lost
+		// older than ours: the bucket lost its newest entries
+		held.Owner == l.h.engine.Owner() &&
+			held.Renewed < l.entryNow(false).Renewed.Add(-leaseHolds):
 		l.revision = entry.Revision()
-		return nil // an earlier renewal whose answer was lost; the next one counts
-	}
-	if held.Owner == l.h.engine.Owner() &&
-		held.Renewed < l.entryNow(false).Renewed.Add(-leaseHolds) {
-		l.revision = entry.Revision()
-		return nil // older than ours: the bucket lost its newest entries
+		return nil // the next one counts
 	}
 	l.lost.Store(true)
 	l.until.Store(0)

@@ -41,6 +41,9 @@ type Delivery struct {
 	Seq  uint64
 	At   api.Time
 	Body []byte
+	// Answer is true for what JetStream put into the stream by itself, in answer to
+	// a request whose reply subject was one of the stream's. It is nobody's message.
+	Answer bool
 	// Trace is the header of that name; handlers do not see it.
 	Trace string
 }

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -170,12 +171,13 @@ func (t *Target) replay(ctx context.Context, h *bus.History, e *Engine, r *Rebui
 			if over = t.Until > 0 && api.Time(m.At) > t.Until; over {
 				break
 			}
-			if m.Seq != next {
-				r.Hole = &Hole{next, m.Seq - 1}
+			d := DeliveryOf(m)
+			if m.Seq != next || d.ID != "" && !json.Valid(d.Body) { // damaged since
+				r.Hole = &Hole{next, max(next, m.Seq-1)}
 				break
 			}
 			next++
-			batch = append(batch, DeliveryOf(m))
+			batch = append(batch, d)
 		}
 		r.Messages += int64(len(batch))
 		_, err := e.Apply(t.Live.Anchor.Created, batch)
@@ -190,7 +192,7 @@ func (t *Target) replay(ctx context.Context, h *bus.History, e *Engine, r *Rebui
 // DeliveryOf is a message out of a mailbox as an engine takes it.
 func DeliveryOf(m *bus.Message) Delivery {
 	return Delivery{Subject: m.Subject, ID: bus.Identity(m.Header), After: bus.After(m.Header),
-		Seq: m.Seq, At: api.Time(m.At), Body: m.Data,
+		Seq: m.Seq, At: api.Time(m.At), Body: m.Data, Answer: bus.IsAnswer(m.Header),
 		Trace: traceHeader(m.Header)}
 }
 

@@ -41,6 +41,10 @@ func Identity(h nats.Header) string {
 	return id
 }
 
+// IsAnswer tells a message that JetStream has read out of a stream and sent to whoever
+// asked. NATS does not look at reply subjects, so it may have been sent to a mailbox.
+func IsAnswer(h nats.Header) bool { return h[jetstream.StreamHeader] != nil }
+
 // After reads HeaderAfter; 0 when there is none.
 func After(h nats.Header) int64 {
 	v := h[HeaderAfter]

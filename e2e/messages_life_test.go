@@ -21,7 +21,7 @@ type life struct {
 }
 
 // badBody is a message that nobody can handle.
-const badBody = "{"
+const badBody = "[]"
 
 // liveOn takes what a shop lives through besides what the tests of rights do:
 // stock, refunds that support grants and denies, an order that is refused, a

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"ordo/actors"
 	"ordo/api"
 	"ordo/api/rest"
 	"ordo/bus"
@@ -101,6 +104,76 @@ func TestConfRightsAreEnough(t *testing.T) {
 		}
 	}
 	audit(t, dirs...)
+}
+
+// ACCEPT M6
+// NATS does not look at reply subjects, so whoever may ask JetStream anything can have
+// its answers written anywhere. A message that is put into a mailbox so, under the
+// identity of an actor, is not handled, and a lease that is written over is renewed.
+func TestConfAnswersToOthers(t *testing.T) {
+	s := confServer(t)
+	if p := start(t, "setup", "--nats", confURL(s, "setup")); p.wait(time.Minute) != 0 {
+		t.Fatalf("ordo setup:\n%s", p.log)
+	}
+	data := t.TempDir()
+	p := serve(t, data, "--nats", confURL(s, "order"), "--only", "order", "--no-api")
+	ask := func(user, subject, answer string) {
+		t.Helper()
+		nc, err := nats.Connect(confURL(s, user), nats.CustomInboxPrefix("_INBOX."+user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		forged := nats.NewMsg("$KV.session.step-result")
+		forged.Header.Set(nats.MsgIdHdr, "payment.0.FORGED.order.0.1")
+		forged.Header.Set(bus.HeaderAfter, "1000000")
+		forged.Data = []byte(`{"order":"ord_1"}`)
+		if user == "api" {
+			if _, err := nc.RequestMsg(forged, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nc.PublishRequest(subject, answer, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask("api", "$JS.API.DIRECT.GET.KV_session.$KV.session.step-result",
+		bus.MailboxSubject("order", "step-result"))
+	db := crashDB(t, data, "order")
+	eventually(t, "the forged message is skipped", func() bool {
+		return crashCount(t, db, `SELECT count(*) FROM _incident WHERE kind = 'foreign'`) == 1
+	})
+	if n := crashCount(t, db, `SELECT (SELECT count(*) FROM _in) + (SELECT count(*) FROM _dead)`); n != 0 {
+		t.Error("the forged message left something behind")
+	}
+	p.nats = confURL(s, "setup")
+	js, err := jetstream.New(p.connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := func() (held actors.LeaseEntry, revision uint64) {
+		kv, err := js.KeyValue(t.Context(), bus.BucketOwner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := kv.Get(t.Context(), bus.Address("order"))
+		if err != nil || json.Unmarshal(e.Value(), &held) != nil {
+			t.Fatal(err)
+		}
+		return held, e.Revision()
+	}
+	was, before := owner()
+	ask("operator", "$JS.API.STREAM.INFO.GOODS", "$KV.owner."+bus.Address("order"))
+	eventually(t, "the lease is renewed over what is none", func() bool {
+		held, revision := owner()
+		return revision > before+1 && held.Instance == was.Instance
+	})
+	if code := p.stop(); code != 0 {
+		t.Errorf("exit code %d:\n%s", code, p.log.tail(20))
+	}
 }
 
 // confOrders takes what there is of an order's life over all processes: a

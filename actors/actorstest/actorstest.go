@@ -98,12 +98,17 @@ func (a *Actor) ChannelID(sender string, number int64) string {
 	return fmt.Sprintf("%s.test.%s.%d", bus.Address(sender), bus.Address(a.spec.Name), number)
 }
 
-// Event has an event come on the channel of another actor.
-func (a *Actor) Event(sender string, e api.Event) {
+// Event has events come on the channel of another actor, in one batch.
+func (a *Actor) Event(sender string, events ...api.Event) {
 	a.T.Helper()
-	a.numbers[sender]++
-	a.Apply(actors.Delivery{Subject: bus.EventSubject(e.Type, e.Order),
-		ID: a.ChannelID(sender, a.numbers[sender]), Body: api.Raw(&e)})
+	in := make([]actors.Delivery, len(events))
+	for i := range events {
+		e := &events[i]
+		a.numbers[sender]++
+		in[i] = actors.Delivery{Subject: bus.EventSubject(e.Type, e.Order),
+			ID: a.ChannelID(sender, a.numbers[sender]), Body: api.Raw(e)}
+	}
+	a.Apply(in...)
 }
 
 // Tick has the actor sweep its deadlines.

@@ -326,8 +326,8 @@ func (a *audit) warn(ctx context.Context) error {
 			return err
 		}, `SELECT 'dead letter ' || n || ' of `+actor+`: ' || subject || ': ' || error
 				FROM "`+actor+`"._dead WHERE state = 'open'
-			UNION ALL SELECT 'incident of `+actor+`: ' || kind || ': ' || text
-				FROM "`+actor+`"._incident LIMIT 1000`)
+			UNION ALL SELECT * FROM (SELECT 'incident of `+actor+`: ' || kind || ': ' || text
+				FROM "`+actor+`"._incident ORDER BY n DESC LIMIT 1000)`)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,6 @@ import (
 	"ordo/actors/actorstest"
 	"ordo/actors/journal"
 	"ordo/api"
-	"ordo/bus"
 )
 
 // ACCEPT P8
@@ -127,16 +126,14 @@ func TestWebhookReplayDoesNotWait(t *testing.T) {
 	}
 }
 
-// flood has n events come in one batch, on a channel of their own.
+// flood has n events of orders come in one batch.
 func flood(a *actorstest.Actor, n int, typ func(i int) string) {
 	a.T.Helper()
-	var in []actors.Delivery
-	for i := range n {
-		e := api.Event{Type: typ(i), Order: fmt.Sprint("ord_", i)}
-		in = append(in, actors.Delivery{Subject: bus.EventSubject(e.Type, e.Order),
-			ID: a.ChannelID("learning", int64(i+1)), Body: api.Raw(&e)})
+	events := make([]api.Event, n)
+	for i := range events {
+		events[i] = api.Event{Type: typ(i), Order: fmt.Sprint("ord_", i)}
 	}
-	a.Apply(in...)
+	a.Event("order", events...)
 }
 
 // drain answers all tries with success until nothing is left to do.

@@ -68,6 +68,7 @@ type actor struct {
 	// kept whatever happens to the stream.
 	backups []backup
 	first   *backup
+	damages int // of its stream's messages
 	commits int
 }
 
@@ -186,17 +187,18 @@ func (a *actor) loseOne() {
 	m.gone, a.backups = true, nil
 }
 
-// damageOne takes the first bytes of a message between actors, as a flipped bit in
-// the length of its headers does.
+// damageOne takes the first bytes of a message, as a flipped bit in the length of its
+// headers does.
 func (a *actor) damageOne() {
 	w, s := a.w, a.stream
 	if len(s.messages) == 0 || !w.fault(damaged, 2) {
 		return
 	}
 	m := &s.messages[w.n(len(s.messages))]
-	if !strings.Contains(m.ID, ".") || m.gone {
+	if m.gone {
 		return
 	}
+	a.damages++
 	w.say("broker", "damages %s to %s", w.brief(m.ID), a.name)
 	m.Body, a.backups = m.Body[1+w.n(len(m.Body)):], nil
 }

@@ -403,7 +403,10 @@ var rules = map[string][][2]string{
 
 // checkActor checks the file that has just changed.
 func (w *world) checkActor(a *actor) {
-	const odd = ` FROM _incident WHERE kind != 'damaged'`
+	odd := ` FROM _incident`
+	if a.damages > 0 {
+		odd += ` WHERE kind != 'damaged'`
+	}
 	if n := w.one(a, `SELECT count(*)`+odd); n > 0 && !w.oracle.setBack {
 		var kind, text string
 		w.must(a.file.W.Row(`SELECT kind, text`+odd+` ORDER BY n DESC LIMIT 1`).

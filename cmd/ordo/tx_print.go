@@ -35,7 +35,7 @@ func (p *pages) say(format string, args ...any) {
 // steers the terminal of who looks, or begins a line that seems to be ours.
 func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r != '\t' && unicode.IsControl(r) {
+		if r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
 			return ' '
 		}
 		return r
