@@ -216,7 +216,10 @@ func (e *Engine) known(d *Delivery) string {
 // beginning. Whoever asks again is served. Messages that were damaged after they were
 // handled end a replay, so this one is a cut.
 func (b *batch) damaged(d *Delivery, from string) error {
-	b.cut(CutHole, fmt.Sprintf("message %d is damaged", d.Seq))
+	if b.out.Damaged == 0 {
+		b.out.Damaged = d.Seq
+		b.cut(CutHole, fmt.Sprintf("message %d is damaged", d.Seq))
+	}
 	return b.incident("damaged", "a message "+b.e.known(d)+" of "+from+
 		" was damaged in the stream; it is sent again")
 }

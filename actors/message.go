@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -146,6 +147,8 @@ type Output struct {
 	Effects []api.Effect
 	Wakes   []Wake
 	Missing []Missing
+	// Damaged is the number of the first message that is damaged; 0 for none.
+	Damaged uint64
 	Dead    []api.Letter
 	// Steps are those that were done, refused or undone.
 	Steps []StepDone
@@ -161,6 +164,7 @@ func (o *Output) add(more *Output) {
 	o.Effects = append(o.Effects, more.Effects...)
 	o.Wakes = append(o.Wakes, more.Wakes...)
 	o.Missing = append(o.Missing, more.Missing...)
+	o.Damaged = cmp.Or(o.Damaged, more.Damaged)
 	o.Dead = append(o.Dead, more.Dead...)
 	o.Steps = append(o.Steps, more.Steps...)
 	o.Seen = append(o.Seen, more.Seen...)

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +16,7 @@ import (
 // stream nor a snapshot goes back to where it would have to begin.
 var ErrNoStart = errors.New("there is nothing to rebuild it from")
 
-// Hole is a run of messages that a stream does not hold.
+// Hole is a run of messages that a stream does not hold, or not as they were.
 type Hole struct {
 	First uint64 `json:"first"`
 	Last  uint64 `json:"last"`
@@ -26,7 +25,7 @@ type Hole struct {
 // String is for people.
 func (h Hole) String() string {
 	if h.First == h.Last {
-		return fmt.Sprintf("message %d is not in the stream", h.First)
+		return fmt.Sprintf("message %d is not in the stream, or is damaged", h.First)
 	}
 	return fmt.Sprintf("messages %d to %d are not in the stream", h.First, h.Last)
 }
@@ -171,16 +170,18 @@ func (t *Target) replay(ctx context.Context, h *bus.History, e *Engine, r *Rebui
 			if over = t.Until > 0 && api.Time(m.At) > t.Until; over {
 				break
 			}
-			d := DeliveryOf(m)
-			if m.Seq != next || d.ID != "" && !json.Valid(d.Body) { // damaged since
-				r.Hole = &Hole{next, max(next, m.Seq-1)}
+			if m.Seq != next {
+				r.Hole = &Hole{next, m.Seq - 1}
 				break
 			}
 			next++
-			batch = append(batch, d)
+			batch = append(batch, DeliveryOf(m))
 		}
 		r.Messages += int64(len(batch))
-		_, err := e.Apply(t.Live.Anchor.Created, batch)
+		out, err := e.Apply(t.Live.Anchor.Created, batch)
+		if err == nil && out.Damaged > 0 { // since it was handled, or it would be a cut
+			r.Hole = &Hole{out.Damaged, out.Damaged}
+		}
 		return r.Hole == nil && !over, err
 	})
 	if err == nil && r.Hole == nil && !over && next <= t.Seq {

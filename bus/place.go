@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -102,17 +103,37 @@ func (h streamView) At(ctx context.Context, seq uint64) (*Entry, error) {
 }
 
 func (h streamView) From(ctx context.Context, seq uint64) (*Entry, error) {
-	return h.get(ctx, seq, jetstream.WithGetMsgSubject(">"))
+	e, err := h.get(ctx, seq, jetstream.WithGetMsgSubject(">"))
+	// What is damaged has no time; one that follows will do as well.
+	for ; err == nil && e != nil && e.At == 0; seq++ {
+		e, err = h.get(ctx, seq+1, jetstream.WithGetMsgSubject(">"))
+	}
+	return e, err
 }
 
 func (h streamView) get(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*Entry,
 	error) {
 	m, err := h.GetMsg(ctx, seq, opts...)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, nil
-	}
-	if err != nil {
+	case isUnreadable(err):
+		return &Entry{Seq: seq}, nil
+	case err != nil:
 		return nil, err
 	}
 	return &Entry{Seq: m.Sequence, At: m.Time.UnixNano(), ID: Identity(m.Header)}, nil
+}
+
+// isUnreadable tells that a message can't be read because its headers are damaged:
+// the server adds to them what the client misses. nats.go has no error of its own for
+// it.
+func isUnreadable(err error) bool {
+	if err == nil {
+		return false
+	}
+	text := err.Error()
+	return text == "nats: response should have headers" ||
+		strings.HasPrefix(text, "nats: missing ") && strings.HasSuffix(text, " header") ||
+		strings.HasPrefix(text, "nats: invalid ") && strings.Contains(text, " header ")
 }

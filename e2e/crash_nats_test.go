@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -225,6 +226,36 @@ func crashFlip(path string, size int64) error {
 	return err
 }
 
+// crashHead begins the headers of a message. Before it stands how long they are.
+var crashHead = []byte("NATS/1.0\r\n")
+
+// crashShift has the headers of all messages reach one byte into their bodies. The
+// server does not notice: its checksums do not cover where headers end.
+func crashShift(path string, _ int64) error {
+	block, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	for at := 0; ; at++ {
+		next := bytes.Index(block[at:], crashHead)
+		if next < 0 {
+			return os.WriteFile(path, block, 0o600)
+		}
+		at += next
+		block[at-4]++
+	}
+}
+
+// crashShiftLast is crashShift for the last message.
+func crashShiftLast(path string, _ int64) error {
+	block, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	block[bytes.LastIndex(block, crashHead)-4]++
+	return os.WriteFile(path, block, 0o600)
+}
+
 // crashDamage is what becomes of an external NATS under load.
 type crashDamage struct {
 	name string
@@ -298,6 +329,59 @@ func (s *crashNATS) suffer(d crashDamage, data string) (began time.Time, pending
 // would show the gap, and still every order is placed, once.
 func TestCrashExternalNATSLosesUnread(t *testing.T) {
 	t.Parallel()
+	u := newCrashUnread(t, crashCut)
+	if u.left >= len(u.load.users) {
+		t.Errorf("%d messages were left, so none were lost", u.left)
+	}
+	u.load.settled(u.data, u.shelf)
+}
+
+// ACCEPT M9 M4 S7
+// The same, but the messages are there, without the beginning of their bodies. No
+// dead letter is made of them; they are sent again. And when messages are damaged so
+// that have been handled, a file is not said to differ from what they tell.
+func TestCrashExternalNATSShiftsUnread(t *testing.T) {
+	t.Parallel()
+	u := newCrashUnread(t, crashShift)
+	u.load.flips = true
+	u.load.settled(u.data, u.shelf)
+	goods := crashDB(t, u.shelf, "goods")
+	if n := crashCount(t, goods, `SELECT count(*) FROM _incident WHERE kind = 'damaged'`); n == 0 {
+		t.Errorf("no message was damaged; %d were left", u.left)
+	}
+	eventually(t, "messages after the last cut", func() bool {
+		return crashCount(t, goods, `SELECT seq FROM _actor`) >
+			crashCount(t, goods, `SELECT max(seq) FROM _cut`)+3
+	})
+	verify := func() string {
+		out, _ := exec.Command(binary, "verify", "--data", u.shelf, "--nats", u.nats.url, "goods").
+			CombinedOutput() // it tells by its exit code what it says
+		return string(out)
+	}
+	u.goods.stop()
+	if said := verify(); !strings.Contains(said, "goods: equal") {
+		t.Errorf("verify: %s", said)
+	}
+	u.nats.end(true)
+	u.nats.damage("GOODS", crashShiftLast)
+	u.nats.start()
+	if said := verify(); !strings.Contains(said, "goods: HOLE") {
+		t.Errorf("verify: %s", said)
+	}
+}
+
+// crashUnread is a shop whose goods actor has lost what it had not read.
+type crashUnread struct {
+	load        *crashLoad
+	nats        *crashNATS
+	goods       *process
+	data, shelf string
+	// left is how many of the unread messages the stream still held.
+	left int
+}
+
+func newCrashUnread(t *testing.T, how func(path string, size int64) error) *crashUnread {
+	t.Helper()
 	n, data, shelf := newCrashNATS(t), t.TempDir(), t.TempDir()
 	p := crashServe(t, crashFreeAddr(t), data, "--nats", n.url,
 		"--only", everyBut("goods"))
@@ -323,18 +407,15 @@ func TestCrashExternalNATSLosesUnread(t *testing.T) {
 	})
 	n.end(false)
 	before := crashCount(t, crashDB(t, shelf, "goods"), `SELECT seq FROM _actor`)
-	n.damage("GOODS", crashCut)
+	n.damage("GOODS", how)
 	n.start()
 	left := unread()
-	serve(t, shelf, goods...)
+	g = serve(t, shelf, goods...)
 	began := time.Now()
 	wg.Wait()
 	t.Logf("%d of %d reservations behind %d were left; all placed after %s", left, len(l.users),
 		before, time.Since(began).Round(time.Millisecond))
-	if left >= len(l.users) {
-		t.Errorf("%d messages were left, so none were lost", left)
-	}
-	l.settled(data, shelf)
+	return &crashUnread{l, n, g, data, shelf, left}
 }
 
 // placed submits until the order is placed.

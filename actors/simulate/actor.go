@@ -195,7 +195,7 @@ func (a *actor) damageOne() {
 		return
 	}
 	m := &s.messages[w.n(len(s.messages))]
-	if m.gone {
+	if m.gone || len(m.Body) == 0 {
 		return
 	}
 	a.damages++
