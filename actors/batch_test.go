@@ -131,6 +131,26 @@ func TestIDReused(t *testing.T) {
 	wantCounts(a, map[string]int{"_incident": 1, "_edge": 1, "_dead": 0})
 }
 
+// A file keeps the newest incidents, since who sends can cause them.
+func TestIncidentsAreBounded(t *testing.T) {
+	a := actorstest.New(t, probeSpec())
+	const n = 10_010
+	for from := 0; from < n; from += 1001 {
+		var in []actors.Delivery
+		for i := from; i < from+1001; i++ {
+			id := fmt.Sprint("m-", i)
+			in = append(in, edge(id, &act{}), edge(id, &act{Reply: "other"}))
+		}
+		a.Apply(in...)
+	}
+	wantCounts(a, map[string]int{"_incident": 10_000})
+	var first string
+	if err := file(a).QueryRow(`SELECT text FROM _incident ORDER BY n LIMIT 1`).Scan(&first); err != nil ||
+		!strings.Contains(first, "m-10 ") {
+		t.Errorf("the oldest is %q, %v", first, err)
+	}
+}
+
 // Who waits for an edge message is woken with its outcome, also when it comes
 // again. ACCEPT S2
 func TestWakesWithOutcomes(t *testing.T) {

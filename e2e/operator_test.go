@@ -57,6 +57,14 @@ func confLooks(t *testing.T, s *server.Server) {
 		}
 	}
 	confReads(t, s)
+	// Its answers come as well where nobody says where to.
+	said, _ := exec.Command(binary, "doctor", "--data", t.TempDir(), "--nats",
+		confURL(s, "operator")).CombinedOutput() // the exit code is of all that it looks at
+	for _, bad := range []string{"can't be asked", "may not look"} {
+		if strings.Contains(string(said), bad) || !strings.Contains(string(said), "nats.table") {
+			t.Errorf("ordo doctor:\n%s", said)
+		}
+	}
 }
 
 // confReads reads every message that the operator may: none says anything of a
