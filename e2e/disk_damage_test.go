@@ -170,7 +170,7 @@ func TestDeadLettersUnderLoad(t *testing.T) {
 	for i, actor := range actors {
 		l.grow(data, 20)
 		for _, m := range []struct{ verb, body string }{
-			{"reserve", `{"order`}, {"no-such-verb", `{}`}, {api.VerbOutcome, `[1,2]`},
+			{"reserve", `["order"]`}, {"no-such-verb", `{}`}, {api.VerbOutcome, `[1,2]`},
 		} {
 			// The names of messages between actors, of a sender that is none.
 			err := nc.PublishMsg(&nats.Msg{Subject: bus.MailboxSubject(actor, m.verb),

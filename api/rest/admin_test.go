@@ -258,7 +258,7 @@ func TestPagesOfDeadLetters(t *testing.T) {
 	const letters = 5
 	for i := range letters {
 		if _, err := s.js.Publish(t.Context(), bus.MailboxSubject("coupon", "issue"),
-			[]byte("no JSON"), jetstream.WithMsgID(fmt.Sprint("dead-", i))); err != nil {
+			[]byte(`"no coupon"`), jetstream.WithMsgID(fmt.Sprint("dead-", i))); err != nil {
 			t.Fatal(err)
 		}
 	}
