@@ -189,15 +189,15 @@ func (b *batch) handle(d *Delivery) error {
 	return b.handleEdge(d)
 }
 
-// skip passes over a message, and says what is odd about it. The text is of few: who
+// skip passes over a message, and says what is odd about it, in one of few texts: who
 // may send an actor anything must not fill its file.
 func (b *batch) skip(kind, text string) error {
 	b.out.Skipped++
 	return b.incident(kind, text)
 }
 
-// takes tells a subject of the actor's from those of what JetStream was had to deliver
-// into its stream.
+// takes tells whether a subject is one of the actor's. JetStream can be had to deliver
+// messages of other streams into this one.
 func (e *Engine) takes(subject string) bool {
 	return strings.HasPrefix(subject, bus.MailboxSubject(e.Spec.Name, "")) ||
 		e.Spec.Events != nil && strings.HasPrefix(subject, bus.EventPrefix)

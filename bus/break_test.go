@@ -217,6 +217,17 @@ func TestForeignDeliveries(t *testing.T) {
 		})
 	}
 	deliver("in-sequence", 1)
+	// Nor is an answer of JetStream's a heartbeat, whatever it says.
+	beat := nats.NewMsg(bus.MailboxSubject("wallet", "beat"))
+	beat.Header = nats.Header{"Status": {"100"}, "Nats-Last-Consumer": {"1000000"}}
+	stored, err := n.js.PublishMsg(t.Context(), beat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.nc.PublishRequest("$JS.API.DIRECT.GET."+stored.Stream, to,
+		fmt.Appendf(nil, `{"seq":%d}`, stored.Sequence)); err != nil {
+		t.Fatal(err)
+	}
 	n.fill(2, 2)
 	wantIDs(t, receive(t, m, 1), 2)
 	seek(t, m, n.place(2), forever)

@@ -230,7 +230,7 @@ func (m *Mailbox) take(buf []Message, msg *nats.Msg) ([]Message, error) {
 	d := Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data, reply: msg.Reply}
 	if !d.parse(msg.Reply, m.stream, m.name) {
 		// Only a heartbeat is not to be acked; a message may have any header.
-		if len(msg.Data) == 0 && msg.Header.Get("Status") == "100" {
+		if len(msg.Data) == 0 && msg.Header.Get("Status") == "100" && !IsAnswer(msg.Header) {
 			return buf, m.beat(msg.Header)
 		}
 		return buf, nil
