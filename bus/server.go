@@ -334,6 +334,7 @@ func (s *Server) shutdown() {
 // the cluster at url. It reconnects for ever. Answers come to InboxPrefix.
 func Connect(server *Server, url, name string, log *slog.Logger) (*nats.Conn, error) {
 	opts := []nats.Option{
+		Inbox(url),
 		nats.Name(name), nats.MaxReconnects(-1), nats.ReconnectWait(200 * time.Millisecond),
 		nats.RetryOnFailedConnect(url != ""), nats.ReconnectBufSize(-1),
 		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
@@ -353,14 +354,19 @@ func Connect(server *Server, url, name string, log *slog.Logger) (*nats.Conn, er
 	if server != nil {
 		opts = append(opts, nats.InProcessServer(server))
 	}
-	if prefix := InboxPrefix(url); prefix != "" {
-		opts = append(opts, nats.CustomInboxPrefix(prefix))
-	}
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("bus: connect: %w", err)
 	}
 	return nc, nil
+}
+
+// Inbox has answers come to InboxPrefix.
+func Inbox(urls string) nats.Option {
+	return func(o *nats.Options) error {
+		o.InboxPrefix = InboxPrefix(urls) // empty is nats.go's own
+		return nil
+	}
 }
 
 // InboxPrefix is where answers come to a user with a password: _INBOX.<user>, so that

@@ -327,7 +327,7 @@ func (a *audit) warn(ctx context.Context) error {
 		}, `SELECT 'dead letter ' || n || ' of `+actor+`: ' || subject || ': ' || error
 				FROM "`+actor+`"._dead WHERE state = 'open'
 			UNION ALL SELECT * FROM (SELECT 'incident of `+actor+`: ' || kind || ': ' || text
-				FROM "`+actor+`"._incident ORDER BY n DESC LIMIT 1000)`)
+				FROM "`+actor+`"._incident ORDER BY n DESC LIMIT 1000) LIMIT 1000`)
 		if err != nil {
 			return err
 		}

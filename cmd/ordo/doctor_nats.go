@@ -27,12 +27,8 @@ func (d *doctor) nats(ctx context.Context, url string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.wait)
 	defer cancel()
-	opts := []nats.Option{nats.Name("ordo-doctor"), nats.Timeout(d.wait / 2),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})} // calls answer them
-	if prefix := bus.InboxPrefix(url); prefix != "" {
-		opts = append(opts, nats.CustomInboxPrefix(prefix))
-	}
-	nc, err := nats.Connect(url, opts...)
+	nc, err := nats.Connect(url, bus.Inbox(url), nats.Name("ordo-doctor"), nats.Timeout(d.wait/2),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // calls answer them
 	if err != nil {
 		d.fail("nats.server", "start it, or look at URL, user and firewall", "%s: %v",
 			withoutPasswords(url), err)

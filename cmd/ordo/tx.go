@@ -155,7 +155,8 @@ func printLife(w io.Writer, life *history.Life) error {
 			answered = clock(s.AnsweredAt)
 		}
 		fmt.Fprintf(table, "step %s\t%d\t%s\tasked %s\tanswered %s\ttries %d\t%s\n", s.Name,
-			s.Occurrence, s.State, clock(s.AskedAt), answered, s.Attempts, s.Refusal)
+			s.Occurrence, s.State, clock(s.AskedAt), answered, s.Attempts,
+			oneLine(string(s.Refusal)))
 	}
 	p.err = errors.Join(p.err, table.Flush())
 	for _, text := range life.Notes {
